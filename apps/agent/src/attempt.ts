@@ -1,0 +1,304 @@
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ClaimedJob, JobRef, Offsets, RunOutcome } from '@vmo/contract';
+import {
+  runDirectoryExists,
+  SpoolReader,
+  spoolSizes,
+  StartError,
+  watchDirectory,
+  type Run,
+  type RunEnd,
+  type RunSpec,
+} from '@vmo/execution';
+import type { AgentOptions } from './agent.ts';
+import { StoppedError, type Persistence } from './persistence.ts';
+import { commandLines, endLines, reasonOf } from './words.ts';
+
+/** setTimeout takes at most 2^31 - 1 ms. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/** The lease was lost: another attempt owns the job, and this one must not write. */
+class LeaseLostError extends Error {}
+
+/** A job that ran, of which nothing can be found. */
+class LostError extends Error {}
+
+/** How the run ended, and the bytes that belong to it: what a process left behind writes later does not. */
+interface Ended {
+  end: RunEnd;
+  sizes: Offsets;
+}
+
+/**
+ * One job on its way through this agent: started or adopted, its spool shipped, its end reported. Everything it tells
+ * the server is repeated until it is taken.
+ */
+export class Attempt {
+  /** Settles when this agent has nothing more to do with the job. */
+  readonly done: Promise<void>;
+  readonly #job: ClaimedJob;
+  readonly #options: AgentOptions;
+  readonly #persistence: Persistence;
+  readonly #ref: JobRef;
+  readonly #directory: string;
+  #run: Run | null = null;
+  /** Why the run is being ended, by whoever asked first. */
+  #ending: 'cancelled' | 'timed_out' | null = null;
+  /** What the cancel ladder did; empty: nothing was alive any more. */
+  #ladder: Promise<string[]> | null = null;
+  #ended: Ended | null = null;
+  #changed = false;
+  #lettingGo = false;
+  #timer: NodeJS.Timeout | null = null;
+  #wake: () => void = () => undefined;
+
+  constructor(job: ClaimedJob, options: AgentOptions, persistence: Persistence) {
+    this.#job = job;
+    this.#options = options;
+    this.#persistence = persistence;
+    this.#ref = { jobId: job.id, fence: job.fence };
+    this.#directory = join(options.runsDirectory, job.id);
+    if (job.cancelRequested) this.#ending = 'cancelled';
+    this.done = this.#work().catch((error: unknown) => {
+      if (error instanceof StoppedError) return;
+      const details = { jobId: job.id, err: error };
+      if (error instanceof LeaseLostError)
+        options.logger.warn(details, 'the job belongs to another attempt now');
+      else options.logger.error(details, 'the job was given up: this is a bug');
+    });
+  }
+
+  cancel(): void {
+    this.#beginEnding('cancelled');
+  }
+
+  /** Stops watching; what has been read is still shipped. */
+  async letGo(): Promise<void> {
+    this.#lettingGo = true;
+    this.#wake();
+    // A server that does not answer must not keep us: the spool keeps what it did not take.
+    const patience = new Promise<void>((resolve) => setTimeout(resolve, 2_000).unref());
+    await Promise.race([this.done, patience]);
+    this.#release();
+  }
+
+  #release(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#run?.detach();
+  }
+
+  #insist<T>(what: string, call: () => Promise<T>): Promise<T> {
+    return this.#persistence.insist(this.#job.id, what, call);
+  }
+
+  async #work(): Promise<void> {
+    try {
+      const ended = await this.#begin();
+      if (ended) await this.#report(ended);
+    } finally {
+      this.#release();
+    }
+  }
+
+  /** @returns how it ended, or null when we let go before */
+  async #begin(): Promise<Ended | null> {
+    const { api, name } = this.#options;
+    const job = this.#job;
+    try {
+      this.#run = await this.#startOrAdopt();
+    } catch (error) {
+      return { end: this.#endOf(error), sizes: await spoolSizes(this.#directory) };
+    }
+    const run = this.#run;
+    if (this.#ending) this.#climb();
+    else this.#startTimer(run);
+    if (job.status !== 'running') {
+      const kept = await this.#insist('the start', () =>
+        api.started(this.#ref, run.startedAt, commandLines(job, name)),
+      );
+      if (!kept) throw new LeaseLostError();
+    }
+    return this.#follow(run);
+  }
+
+  #endOf(error: unknown): RunEnd {
+    if (error instanceof LostError) return { kind: 'lost', reason: error.message };
+    if (error instanceof StartError) return { kind: 'not-started', reason: error.message };
+    this.#options.logger.error({ err: error, jobId: this.#job.id }, 'a job could not be started');
+    return { kind: 'not-started', reason: `it could not be started: ${String(error)}` };
+  }
+
+  /**
+   * A run directory without a beginning is what remains when we die between taking a job and starting it: nothing ran,
+   * so it is started now. On another machine that cannot be told for sure, and nothing is ever run twice.
+   */
+  async #startOrAdopt(): Promise<Run> {
+    const { execution } = this.#options;
+    const job = this.#job;
+    const known = await runDirectoryExists(this.#directory);
+    // On a host the directory is but a mirror.
+    if (job.status === 'running' && !known && !job.host) throw new LostError('its run directory is gone');
+    if (known || job.status === 'running') {
+      const run = await execution.adopt(job.type, this.#spec());
+      if (run) return run;
+      if (job.status === 'running') throw new StartError('it was ended before the command began');
+      if (job.host)
+        throw new StartError('the cockpit ended at the moment when it was starting: it did not run');
+      // Renamed first: a wrapper that is late must find either all of the old directory or nothing of it, else it
+      // could begin while its claim is being removed, and the command would run twice.
+      const old = `${this.#directory}.given-up`;
+      await rm(old, { recursive: true, force: true });
+      await rename(this.#directory, old);
+      await rm(old, { recursive: true, force: true });
+    }
+    if (this.#ending) throw new StartError('cancelled before it started');
+    return execution.start(job.type, this.#spec());
+  }
+
+  #spec(): RunSpec {
+    const { environment, logger, api } = this.#options;
+    const job = this.#job;
+    const colour = job.color ? { FORCE_COLOR: '1', CLICOLOR_FORCE: '1' } : {};
+    return {
+      jobId: job.id,
+      command: job.command,
+      cwd: job.cwd,
+      env: job.host ? { ...colour, ...job.env } : { ...environment, ...colour, ...job.env },
+      cols: job.cols,
+      rows: job.rows,
+      host: job.host,
+      directory: this.#directory,
+      notice: (line) => {
+        this.#insist('a notice', () => api.note(this.#ref, [line])).catch((error: unknown) => {
+          logger.warn({ err: error, jobId: job.id }, 'a notice was dropped');
+        });
+      },
+    };
+  }
+
+  #startTimer(run: Run): void {
+    if (this.#job.timeout === null) return;
+    const startedAt = this.#job.startedAt ? new Date(this.#job.startedAt) : run.startedAt;
+    const left = Math.max(startedAt.getTime() + this.#job.timeout * 1000 - Date.now(), 0);
+    this.#timer = setTimeout(
+      () => {
+        if (left > maxTimerMs) this.#startTimer(run);
+        else this.#beginEnding('timed_out');
+      },
+      Math.min(left, maxTimerMs),
+    );
+  }
+
+  #beginEnding(why: 'cancelled' | 'timed_out'): void {
+    if (this.#ending) return;
+    this.#ending = why;
+    this.#climb();
+  }
+
+  /** Sets the cancel ladder to the run; before there is one, the start does so when it gets there. */
+  #climb(): void {
+    this.#ladder ??= this.#run?.cancel(this.#options.cancelGraceMs) ?? null;
+    this.#ladder?.catch((error: unknown) => {
+      this.#options.logger.error({ err: error, jobId: this.#job.id }, 'the cancel ladder failed');
+    });
+  }
+
+  /** Ships the spool until the run has ended and everything of it is stored. */
+  async #follow(run: Run): Promise<Ended | null> {
+    const reader = new SpoolReader(this.#directory);
+    let resume: () => void = () => undefined;
+    this.#wake = () => {
+      this.#changed = true;
+      resume();
+    };
+    const stopWatching = watchDirectory(this.#directory, () => {
+      this.#wake();
+    });
+    void run.ended.then(async (end) => {
+      this.#ended = { end, sizes: await spoolSizes(this.#directory) };
+      this.#wake();
+    });
+    try {
+      let offsets: Offsets = this.#job.offsets;
+      for (;;) {
+        this.#changed = false;
+        const last = this.#ended;
+        const chunks = await reader.read(offsets, last?.sizes ?? null);
+        if (chunks.length > 0) {
+          const result = await this.#insist('output', () => this.#options.api.append(this.#ref, chunks));
+          if (result.status === 'lease-lost') throw new LeaseLostError();
+          offsets = result.offsets;
+          continue;
+        }
+        if (last) return last;
+        if (this.#lettingGo) return null;
+        if (!this.#hasChanged()) await new Promise<void>((resolve) => (resume = resolve));
+      }
+    } finally {
+      stopWatching();
+      await reader.close();
+    }
+  }
+
+  // A method, because the flag is set while a read is awaited, which the compiler's narrowing does not see.
+  #hasChanged(): boolean {
+    return this.#changed;
+  }
+
+  async #report({ end, sizes }: Ended): Promise<void> {
+    const { api } = this.#options;
+    const outcome = this.#outcomeOf(end, (await this.#ladder) ?? []);
+    let all = sizes;
+    for (;;) {
+      const result = await this.#insist('the end', () => api.finish(this.#ref, outcome, all));
+      if (result.status === 'accepted') return;
+      if (result.status === 'lease-lost') throw new LeaseLostError();
+      const stored = await this.#shipRest(result.offsets, sizes);
+      // Where the spool was cut or is gone, the log has more than it.
+      all = { stdout: Math.max(sizes.stdout, stored.stdout), stderr: Math.max(sizes.stderr, stored.stderr) };
+    }
+  }
+
+  /** The server has less than the spool: what is missing is sent again from where it stands. */
+  async #shipRest(from: Offsets, sizes: Offsets): Promise<Offsets> {
+    const reader = new SpoolReader(this.#directory);
+    try {
+      for (let offsets = from; ;) {
+        const chunks = await reader.read(offsets, sizes);
+        if (chunks.length === 0) return offsets;
+        const result = await this.#insist('output', () => this.#options.api.append(this.#ref, chunks));
+        if (result.status === 'lease-lost') throw new LeaseLostError();
+        offsets = result.offsets;
+      }
+    } finally {
+      await reader.close();
+    }
+  }
+
+  #outcomeOf(end: RunEnd, killWords: readonly string[]): RunOutcome {
+    const base = { exitCode: null, signal: null, startedAt: null, finishedAt: new Date() };
+    switch (end.kind) {
+      case 'not-started':
+        return { ...base, status: this.#ending ?? 'failed', reason: end.reason, lines: [end.reason] };
+      case 'lost':
+        return { ...base, status: 'lost', reason: end.reason, lines: [...killWords, `lost: ${end.reason}`] };
+      case 'exited': {
+        // A run that was over before the ladder found anything alive has ended by itself, whoever asked meanwhile.
+        const ending = killWords.length > 0 ? this.#ending : null;
+        const { exitCode, signal, startedAt, finishedAt } = end;
+        const status = ending ?? (exitCode === 0 ? 'done' : 'failed');
+        const reason = reasonOf(status, end, this.#job.timeout);
+        return {
+          status,
+          exitCode,
+          signal,
+          reason,
+          startedAt,
+          finishedAt,
+          lines: [...killWords, ...endLines(end, status, reason)],
+        };
+      }
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import type { ClaimedJob, RunOutcome } from '@vmo/contract';
+import type { RunEnd } from '@vmo/execution';
+
+/** `0.42 s`, `42.1 s`, `3 min 20 s`, `2 h 5 min`. */
+export function duration(ms: number): string {
+  const seconds = Math.max(ms, 0) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(2)} s`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (seconds < 3600) return `${String(Math.floor(seconds / 60))} min ${String(Math.floor(seconds % 60))} s`;
+  return `${String(Math.floor(seconds / 3600))} h ${String(Math.floor((seconds % 3600) / 60))} min`;
+}
+
+/** The lines that open a log. A command of several lines stays one per line. */
+export function commandLines(job: ClaimedJob, agent: string): string[] {
+  const where = job.host ? `${job.cwd ?? 'the home directory'} on host ${job.host.name}` : (job.cwd ?? '/');
+  return [...job.command.trimEnd().split('\n'), `in ${where}, agent ${agent}`];
+}
+
+type Exited = Extract<RunEnd, { kind: 'exited' }>;
+
+/** Why a job ended other than well, in the words of the history table. */
+export function reasonOf(status: RunOutcome['status'], end: Exited, timeout: number | null): string | null {
+  switch (status) {
+    case 'done':
+      return null;
+    case 'cancelled':
+      return 'cancelled';
+    case 'timed_out':
+      return `ended after its timeout of ${String(timeout)} s`;
+    case 'failed':
+    case 'lost':
+      return end.signal ? `killed by ${end.signal}` : `exit code ${String(end.exitCode)}`;
+  }
+}
+
+/** The lines that close a log. */
+export function endLines(end: Exited, status: RunOutcome['status'], reason: string | null): string[] {
+  const left = end.leftovers.map(
+    (names) => `still running after the end, their output is not kept: ${names}`,
+  );
+  const how = end.signal ? `${end.signal}, exit ${String(end.exitCode)}` : `exit ${String(end.exitCode)}`;
+  const why = status === 'timed_out' && reason ? [reason] : [];
+  return [...left, ...why, `${how} after ${duration(end.finishedAt.getTime() - end.startedAt.getTime())}`];
+}

@@ -1,0 +1,138 @@
+import { CodedError, type Login, type Permission } from '@vmo/contract';
+import type { Database } from '@vmo/db';
+import type { Kysely } from 'kysely';
+import type { Actor } from '../kernel/actor.ts';
+import type { Bus } from '../kernel/bus.ts';
+import { newId } from '../kernel/ids.ts';
+import { createAttempts } from './attempts.ts';
+import { audit } from './audit.ts';
+import { createLoginCodes } from './login-codes.ts';
+import * as repository from './repository.ts';
+import { hashSecret, matchesHash, newSecret } from './secrets.ts';
+
+export const sessionCookie = 'vmo_session';
+const sessionDays = 30;
+/** The one user there is until accounts come. */
+const owner = 'owner';
+
+/** Somebody whose credential was checked. */
+export interface Principal {
+  actor: Actor;
+  /** null: a bearer token, which does not expire. */
+  expiresAt: Date | null;
+  permissions: 'all' | ReadonlySet<Permission>;
+}
+
+/** What a request or handshake carries. A bearer token, where given, is the one that counts. */
+export interface Credentials {
+  bearer: string | null;
+  cookie: string | null;
+}
+
+export interface Auth {
+  /**
+   * Who this is; null without a credential.
+   * @throws CodedError UNAUTHENTICATED for a wrong, expired or revoked one, TooManyAttempts after too many
+   */
+  identify(credentials: Credentials, address: string): Promise<Principal | null>;
+  /** @throws CodedError LOGIN_FAILED, TooManyAttempts */
+  logIn(input: Login, address: string): Promise<{ principal: Principal; secret: string; maxAgeMs: number }>;
+  logOut(actor: Actor): Promise<void>;
+  /** A new one-time login code. */
+  issueCode(): string;
+  /** Those of the given sessions that are still live. */
+  filterLive(sessionIds: readonly string[]): Promise<Set<string>>;
+}
+
+/** Too many wrong credentials came from one address. */
+export class TooManyAttempts extends CodedError {
+  readonly retryAfterSeconds: number;
+
+  constructor(seconds: number) {
+    super('TOO_MANY_ATTEMPTS', `too many failed attempts: try again in ${String(seconds)} s`);
+    this.retryAfterSeconds = seconds;
+  }
+}
+
+/** @throws CodedError UNAUTHENTICATED without a principal, FORBIDDEN when it lacks the permission */
+export function permit(principal: Principal | null, permission: Permission): asserts principal is Principal {
+  if (!principal)
+    throw new CodedError('UNAUTHENTICATED', 'log in, or send the token as `Authorization: Bearer …`');
+  if (principal.permissions !== 'all' && !principal.permissions.has(permission)) {
+    throw new CodedError('FORBIDDEN', `this needs the permission ${permission}`);
+  }
+}
+
+export function createAuth({ db, bus, token }: { db: Kysely<Database>; bus: Bus; token: string }): Auth {
+  const tokenHash = hashSecret(token);
+  // Apart from each other: a program with an outdated token must not lock the person beside it out of logging in.
+  const attempts = { bearer: createAttempts(), login: createAttempts() };
+  const codes = createLoginCodes();
+
+  function refuseWhenLimited(kind: keyof typeof attempts, address: string): void {
+    const seconds = attempts[kind].retryAfter(address);
+    if (seconds > 0) throw new TooManyAttempts(seconds);
+  }
+
+  return {
+    async identify({ bearer, cookie }, address) {
+      const actor: Actor = { name: owner, sessionId: null, address };
+      if (bearer !== null) {
+        // Compared before the limit is looked at: others' failures must not lock out who has the right one.
+        if (matchesHash(bearer, tokenHash)) return { actor, expiresAt: null, permissions: 'all' };
+        refuseWhenLimited('bearer', address);
+        attempts.bearer.fail(address);
+        throw new CodedError('UNAUTHENTICATED', 'the bearer token is wrong');
+      }
+      if (cookie === null) return null;
+      const session = await repository.findLiveSession(db, hashSecret(cookie));
+      if (!session) throw new CodedError('UNAUTHENTICATED', 'the session is over: log in again');
+      return {
+        actor: { name: session.userName, sessionId: session.id, address },
+        expiresAt: session.expiresAt,
+        permissions: 'all',
+      };
+    },
+
+    async logIn(input, address) {
+      // A code of 256 bits cannot be guessed, so whoever has it gets in; a configured token may be a short one.
+      if ('token' in input) refuseWhenLimited('login', address);
+      const correct = 'code' in input ? codes.redeem(input.code) : matchesHash(input.token, tokenHash);
+      if (!correct) {
+        refuseWhenLimited('login', address);
+        attempts.login.fail(address);
+        throw new CodedError(
+          'LOGIN_FAILED',
+          'code' in input
+            ? 'this start link was used before or is older than 10 minutes: log in with the token, or restart for a new link'
+            : 'the token is wrong',
+        );
+      }
+      const secret = newSecret();
+      const maxAgeMs = sessionDays * 86_400_000;
+      const session = { id: newId(), userName: owner, expiresAt: new Date(Date.now() + maxAgeMs) };
+      const actor: Actor = { name: owner, sessionId: session.id, address };
+      await db.transaction().execute(async (trx) => {
+        await repository.insertSession(trx, { ...session, tokenHash: hashSecret(secret), address });
+        await audit.record(trx, actor, 'session.create', session.id, {
+          with: 'code' in input ? 'code' : 'token',
+        });
+      });
+      return { principal: { actor, expiresAt: session.expiresAt, permissions: 'all' }, secret, maxAgeMs };
+    },
+
+    async logOut(actor) {
+      const { sessionId } = actor;
+      if (sessionId === null) return;
+      await db.transaction().execute(async (trx) => {
+        if (await repository.revokeSession(trx, sessionId)) {
+          await audit.record(trx, actor, 'session.end', sessionId);
+        }
+      });
+      bus.emit('session:ended', { sessionId });
+    },
+
+    issueCode: () => codes.issue(),
+    filterLive: async (ids) => (ids.length === 0 ? new Set() : await repository.filterLiveSessions(db, ids)),
+  };
+}

@@ -1,0 +1,199 @@
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import { z } from 'zod';
+import { logLevels, type LogLevel } from './kernel/logger.ts';
+
+/** The settings as the server uses them; `.env.example` explains each. */
+export interface Config {
+  host: string;
+  /** 0: any free port. */
+  port: number;
+  dataDirectory: string;
+  /** null: the embedded Postgres. */
+  databaseUrl: string | null;
+  /** null: made once and kept in the data directory. */
+  token: string | null;
+  /** Serialised origins. */
+  allowedOrigins: string[];
+  logLevel: LogLevel;
+  /** Absolute. */
+  workspaces: string[];
+  maxConcurrentJobs: number;
+  eventRetentionDays: number;
+  cancelGraceMs: number;
+  terminalCommand: string | null;
+  tls: { cert: Buffer; key: Buffer } | null;
+  exitWithParent: boolean;
+  /** Where the person typed `npm start`. */
+  startDirectory: string;
+  home: string;
+  /** What every job inherits. */
+  jobEnvironment: Record<string, string>;
+}
+
+/** A setting that the server cannot start with; the message is one line for the person who set it. */
+export class ConfigError extends Error {
+  constructor(variable: string, got: string | null, takes: string) {
+    super(
+      `${variable} ${got === null ? 'has a value that does not fit' : `is ${JSON.stringify(got)}`}: it takes ${takes}`,
+    );
+    this.name = 'ConfigError';
+  }
+}
+
+const secretVariables = new Set(['DATABASE_URL', 'VMO_TOKEN']);
+
+const wholeNumber = (min: number, max: number) =>
+  z.string().regex(/^\d+$/).transform(Number).pipe(z.int().min(min).max(max));
+
+const commaList = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
+
+const isOrigin = (text: string) =>
+  URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text;
+
+const postgresUrl = z
+  .string()
+  .refine((text) => URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol));
+
+/** Each setting's schema, with the words that say what it takes. */
+const settings = {
+  VMO_HOST: [
+    z
+      .string()
+      .regex(/^[A-Za-z0-9_.:-]+$/)
+      .default('127.0.0.1'),
+    'an address or name to listen on, as 127.0.0.1 or 0.0.0.0',
+  ],
+  VMO_PORT: [wholeNumber(0, 65_535).default(8000), 'a whole number from 0 (any free port) to 65535'],
+  VMO_DATA_DIR: [z.string().optional(), 'the path of a directory'],
+  DATABASE_URL: [postgresUrl.optional(), 'a URL as postgres://user:password@host:5432/database'],
+  VMO_TOKEN: [
+    z
+      .string()
+      .regex(/^[!-~]{1,1000}$/)
+      .optional(),
+    '1 to 1000 printable characters without spaces',
+  ],
+  VMO_ALLOWED_ORIGINS: [
+    commaList.pipe(z.array(z.string().refine(isOrigin))).default([]),
+    'origins separated by commas, each as https://cockpit.example.org:8443 without a path',
+  ],
+  VMO_LOG_LEVEL: [z.enum(logLevels).default('info'), `one of ${logLevels.join(', ')}`],
+  VMO_WORKSPACES: [z.string().default(''), `directories separated by "${delimiter}" or commas`],
+  VMO_MAX_CONCURRENT_JOBS: [wholeNumber(1, 1000).default(10), 'a whole number from 1 to 1000'],
+  VMO_EVENT_RETENTION_DAYS: [wholeNumber(1, 36_500).default(30), 'a whole number of days from 1 to 36500'],
+  VMO_CANCEL_GRACE_SECONDS: [wholeNumber(0, 3600).default(5), 'a whole number of seconds from 0 to 3600'],
+  VMO_TERM_CMD: [z.string().optional(), 'a command that opens a terminal'],
+  VMO_TLS_CERT: [z.string().optional(), 'the path of a PEM file, together with VMO_TLS_KEY'],
+  VMO_TLS_KEY: [z.string().optional(), 'the path of a PEM file, together with VMO_TLS_CERT'],
+  VMO_EXIT_WITH_PARENT: [z.enum(['0', '1']).default('0'), '1 (end when the parent process ends) or 0'],
+} as const satisfies Record<string, readonly [z.ZodType, string]>;
+
+type SettingName = keyof typeof settings;
+type Settings = { [N in SettingName]: z.output<(typeof settings)[N][0]> };
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+function parseSettings(environment: Environment): Settings {
+  const entries = Object.entries(settings).map(([name, [schema, takes]]) => {
+    // Empty means unset: compose files and CI systems pass variables on that way.
+    const given = environment[name] === '' ? undefined : environment[name];
+    const result = schema.safeParse(given);
+    if (result.success) return [name, result.data] as const;
+    throw new ConfigError(name, secretVariables.has(name) ? null : (given ?? ''), takes);
+  });
+  return Object.fromEntries(entries) as Settings;
+}
+
+function defaultDataDirectory(environment: Environment, home: string): string {
+  if (process.platform === 'darwin') return join(home, 'Library', 'Application Support', 'vmo');
+  if (process.getuid?.() === 0) return '/var/lib/vmo';
+  const xdg = environment.XDG_DATA_HOME;
+  return xdg !== undefined && isAbsolute(xdg) ? join(xdg, 'vmo') : join(home, '.local', 'share', 'vmo');
+}
+
+function readTls({ VMO_TLS_CERT: cert, VMO_TLS_KEY: key }: Settings): Config['tls'] {
+  if (cert === undefined && key === undefined) return null;
+  const read = (name: 'VMO_TLS_CERT' | 'VMO_TLS_KEY', path: string | undefined) => {
+    try {
+      return readFileSync(path ?? '');
+    } catch {
+      throw new ConfigError(name, path ?? '', settings[name][1]);
+    }
+  };
+  return { cert: read('VMO_TLS_CERT', cert), key: read('VMO_TLS_KEY', key) };
+}
+
+/** PATH entries that npm puts in front while it runs a script, and our own Node. */
+const notForJobs = /\/node_modules\/\.bin\/?$|\/node-gyp-bin\/?$|\/\.node\/node_modules\//;
+
+/** The server's environment less what is the cockpit's own: its settings and secrets, and the traces of npm. */
+export function toJobEnvironment(environment: Environment): Record<string, string> {
+  const kept = Object.entries(environment).filter(
+    (entry): entry is [string, string] =>
+      entry[1] !== undefined &&
+      !/^(VMO_|PG[A-Z]|npm_)|^(DATABASE_URL|INIT_CWD|NODE_COMPILE_CACHE)$/.test(entry[0]),
+  );
+  return Object.fromEntries(
+    kept.map(([name, value]) =>
+      name === 'PATH'
+        ? [
+            name,
+            value
+              .split(delimiter)
+              .filter((entry) => !notForJobs.test(entry))
+              .join(delimiter),
+          ]
+        : [name, value],
+    ),
+  );
+}
+
+function readEnvFile(directory: string): Environment {
+  const path = join(directory, '.env');
+  if (!existsSync(path)) return {};
+  try {
+    accessSync(path, constants.R_OK);
+    return parseEnv(readFileSync(path, 'utf8'));
+  } catch {
+    throw new Error(`${path} cannot be read`);
+  }
+}
+
+/**
+ * Reads the settings from the environment and, where it is silent, from `.env` in the start directory.
+ * @throws ConfigError for the first setting that does not fit
+ */
+export function loadConfig(environment: Environment): Config {
+  const startDirectory = environment.INIT_CWD ?? process.cwd();
+  const combined: Environment = { ...readEnvFile(startDirectory), ...environment };
+  const parsed = parseSettings(combined);
+  const home = homedir();
+  return {
+    host: parsed.VMO_HOST,
+    port: parsed.VMO_PORT,
+    dataDirectory: resolve(startDirectory, parsed.VMO_DATA_DIR ?? defaultDataDirectory(environment, home)),
+    databaseUrl: parsed.DATABASE_URL ?? null,
+    token: parsed.VMO_TOKEN ?? null,
+    allowedOrigins: parsed.VMO_ALLOWED_ORIGINS,
+    logLevel: parsed.VMO_LOG_LEVEL,
+    workspaces: parsed.VMO_WORKSPACES.split(new RegExp(`[,${delimiter}]`))
+      .filter(Boolean)
+      .map((path) => resolve(startDirectory, path.replace(/^~(?=\/|$)/, home))),
+    maxConcurrentJobs: parsed.VMO_MAX_CONCURRENT_JOBS,
+    eventRetentionDays: parsed.VMO_EVENT_RETENTION_DAYS,
+    cancelGraceMs: parsed.VMO_CANCEL_GRACE_SECONDS * 1000,
+    terminalCommand: parsed.VMO_TERM_CMD ?? null,
+    tls: readTls(parsed),
+    exitWithParent: parsed.VMO_EXIT_WITH_PARENT === '1',
+    startDirectory,
+    home,
+    jobEnvironment: toJobEnvironment(environment),
+  };
+}

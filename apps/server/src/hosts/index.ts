@@ -1,0 +1,1 @@
+export { createHosts, type Hosts, type HostReach } from './service.ts';

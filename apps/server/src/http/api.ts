@@ -1,0 +1,117 @@
+import { CodedError, parseInput, routes, type ErrorCode, type Route, type RouteName } from '@vmo/contract';
+import { json, Router, type Request, type RequestHandler } from 'express';
+import { permit, type Auth, type Principal } from '../auth/index.ts';
+import { readAddress, readCredentials } from './credentials.ts';
+import type { Handlers, RequestContext } from './handlers.ts';
+
+export const apiPrefixes = ['/api/v1', '/api'] as const;
+const maxBodyBytes = 256 * 1024;
+
+const parseJson = json({ limit: maxBodyBytes });
+
+/** An id that is not even an id names nothing: the same answer as for an unknown one. */
+const unknownThing: Readonly<Record<string, ErrorCode>> = {
+  jobId: 'JOB_NOT_FOUND',
+  workspaceId: 'WORKSPACE_NOT_FOUND',
+  hostId: 'HOST_NOT_FOUND',
+};
+
+function parseParams(route: Route, params: Request['params']): unknown {
+  if (!route.params) return undefined;
+  const result = route.params.safeParse(params);
+  if (result.success) return result.data;
+  const [name = ''] = Object.keys(params);
+  throw new CodedError(
+    unknownThing[name] ?? 'NOT_FOUND',
+    `there is no ${name.replace(/Id$/, '')} with this id`,
+  );
+}
+
+function hasBody({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function requireJson(route: Route, request: Request): void {
+  if (
+    (route.body !== undefined || hasBody(request)) &&
+    request.is('application/json') !== 'application/json'
+  ) {
+    throw new CodedError('NOT_JSON', 'send the body as JSON, with Content-Type: application/json');
+  }
+}
+
+/**
+ * A browser sends the cookie by itself, so a change that rests on it must also come from one of our pages, and a
+ * browser says so by Origin. Whether the Origin is allowed has been checked for every request.
+ */
+function requireOrigin(request: Request): void {
+  const { bearer, cookie } = readCredentials(request);
+  if (bearer === null && cookie !== null && request.headers.origin === undefined) {
+    throw new CodedError(
+      'ORIGIN_REFUSED',
+      'a change with the session cookie needs an Origin: use the token instead',
+    );
+  }
+}
+
+function readBody(request: Request, context: RequestContext): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    parseJson(request, context.response, (error?: unknown) => {
+      if (error === undefined) resolve(request.body);
+      else reject(error instanceof Error ? error : new Error('the body could not be read', { cause: error }));
+    });
+  });
+}
+
+/** One route of the table: origin, credential, permission, body, schema, handler, answer. */
+function serve(name: RouteName, auth: Auth, handlers: Handlers): RequestHandler {
+  const route: Route = routes[name];
+  // The table ties each handler to the schemas that parsed its input; that tie cannot be told to the compiler here.
+  const handle = handlers[name] as (input: unknown, context: RequestContext) => unknown;
+
+  return async (request, response) => {
+    const address = readAddress(request);
+    let principal: Principal | null = null;
+    if (route.method !== 'GET') requireOrigin(request);
+    if (route.permission !== 'public') {
+      principal = await auth.identify(readCredentials(request), address);
+      permit(principal, route.permission);
+    }
+    const actor = principal?.actor ?? { name: 'anonymous', sessionId: null, address };
+    const context: RequestContext = { principal, actor, response };
+    let body: unknown;
+    if (route.method !== 'GET') {
+      requireJson(route, request);
+      body = await readBody(request, context);
+    }
+    const input = {
+      params: parseParams(route, request.params),
+      query: route.query && parseInput(route.query, request.query),
+      body: route.body && parseInput(route.body, body),
+    };
+    if (route.status !== undefined) response.status(route.status);
+    const answer = await handle(input, context);
+    if (route.response) response.json(answer);
+    else if (route.raw === undefined) response.end();
+  };
+}
+
+/** Every route of the contract's table, under each prefix; what is left below a prefix is answered with 404. */
+export function createApi(auth: Auth, handlers: Handlers): Router {
+  const router = Router({ caseSensitive: true });
+  for (const name of Object.keys(routes) as RouteName[]) {
+    const route: Route = routes[name];
+    const paths = route.atRoot ? [route.path] : apiPrefixes.map((prefix) => prefix + route.path);
+    const method = route.method.toLowerCase() as Lowercase<Route['method']>;
+    router[method](paths, serve(name, auth, handlers));
+  }
+  return router;
+}
+
+/** Put behind everything that lives below the API prefixes. */
+export const answerUnknownApi: RequestHandler = (request) => {
+  throw new CodedError(
+    'NOT_FOUND',
+    `there is no ${request.method} ${request.baseUrl}${request.path}; see /docs`,
+  );
+};

@@ -1,0 +1,133 @@
+import { pipeline } from 'node:stream/promises';
+import type { LogStream, Readiness, RouteInput, RouteName, RouteOutput, ServerInfo } from '@vmo/contract';
+import type { CookieOptions, Response } from 'express';
+import { sessionCookie, type Auth, type Principal } from '../auth/index.ts';
+import type { Hosts } from '../hosts/index.ts';
+import type { Jobs } from '../jobs/index.ts';
+import type { Actor } from '../kernel/actor.ts';
+import type { Workspaces } from '../workspaces/index.ts';
+
+export interface RequestContext {
+  /** null only on public routes. */
+  principal: Principal | null;
+  actor: Actor;
+  /** For cookies, statuses and raw bytes; everything else is the handler's return value. */
+  response: Response;
+}
+
+export type Handlers = {
+  [N in RouteName]: (
+    input: RouteInput<N>,
+    context: RequestContext,
+  ) => Promise<RouteOutput<N>> | RouteOutput<N>;
+};
+
+export interface HandlerDependencies {
+  auth: Auth;
+  jobs: Jobs;
+  workspaces: Workspaces;
+  hosts: Hosts;
+  tls: boolean;
+  info: () => ServerInfo;
+  readiness: () => Promise<Readiness>;
+}
+
+/** What happens on each route: one call into a domain. */
+export function createHandlers(dependencies: HandlerDependencies): Handlers {
+  const { auth, jobs, workspaces, hosts } = dependencies;
+  const cookieOptions: CookieOptions = {
+    httpOnly: true,
+    sameSite: 'strict',
+    secure: dependencies.tls,
+    path: '/',
+  };
+
+  return {
+    health: () => ({ status: 'ok' }),
+    readiness: async (_, { response }) => {
+      const readiness = await dependencies.readiness();
+      if (readiness.status !== 'ready') response.status(503);
+      return readiness;
+    },
+
+    login: async ({ body }, { actor, response }) => {
+      const { principal, secret, maxAgeMs } = await auth.logIn(body, actor.address ?? 'unknown');
+      response.cookie(sessionCookie, secret, { ...cookieOptions, maxAge: maxAgeMs });
+      return { session: toSession(principal) };
+    },
+    getSession: (_, { actor, principal }) => ({
+      session: principal ? toSession(principal) : { user: actor.name, expiresAt: null },
+    }),
+    logout: async (_, { actor, response }) => {
+      await auth.logOut(actor);
+      response.clearCookie(sessionCookie, cookieOptions);
+    },
+    getInfo: () => dependencies.info(),
+
+    listJobs: ({ query }) => jobs.list(query),
+    submitJob: async ({ body }, { actor, response }) => {
+      const { job, created } = await jobs.submit(actor, body);
+      if (!created) response.status(200);
+      return { job };
+    },
+    getJob: async ({ params }) => ({ job: await jobs.get(params.jobId) }),
+    cancelJob: async ({ body }, { actor }) => ({ job: await jobs.cancel(actor, body.jobId) }),
+    rerunJob: async ({ params }, { actor }) => ({ job: await jobs.rerun(actor, params.jobId) }),
+    openTerminal: async ({ params }, { actor }) => ({
+      job: await jobs.terminal.openExternally(actor, params.jobId),
+    }),
+    listEvents: async ({ params, query }) => {
+      await jobs.get(params.jobId);
+      return jobs.readEvents(params.jobId, query.afterSeq, query.limit);
+    },
+    getLog: async ({ params, query }, { response }) => {
+      const log = await jobs.rawLog(params.jobId, logStreams(query.stream));
+      const name = `${params.jobId}${query.stream === undefined ? '' : `-${query.stream}`}.log`;
+      response.setHeader('Content-Type', 'application/octet-stream');
+      response.setHeader(
+        'Content-Disposition',
+        query.download === undefined ? 'inline' : `attachment; filename="${name}"`,
+      );
+      await sendBytes(log, response);
+    },
+
+    listWorkspaces: async () => ({ workspaces: await workspaces.list() }),
+    addWorkspace: async ({ body }, { actor }) => ({ workspace: await workspaces.add(actor, body) }),
+    changeWorkspace: async ({ params, body }, { actor }) => ({
+      workspace: await workspaces.change(actor, params.workspaceId, body),
+    }),
+    removeWorkspace: ({ params }, { actor }) =>
+      workspaces.remove(actor, params.workspaceId).then(() => undefined),
+    listTargets: ({ params }) => workspaces.targets(params.workspaceId),
+
+    listHosts: async () => ({ hosts: await hosts.list() }),
+    addHost: async ({ body }, { actor }) => ({ host: await hosts.add(actor, body) }),
+    changeHost: async ({ params, body }, { actor }) => ({
+      host: await hosts.change(actor, params.hostId, body),
+    }),
+    removeHost: ({ params }, { actor }) => hosts.remove(actor, params.hostId).then(() => undefined),
+    testHost: async ({ params }) => ({ test: await hosts.test(params.hostId) }),
+    trustHost: async ({ params, body }, { actor }) => ({
+      test: await hosts.trust(actor, params.hostId, body.fingerprint),
+    }),
+  };
+}
+
+function toSession({ actor, expiresAt }: Principal) {
+  return { user: actor.name, expiresAt: expiresAt?.toISOString() ?? null };
+}
+
+function logStreams(stream: 'stdout' | 'stderr' | 'system' | 'all' | undefined): LogStream[] {
+  if (stream === undefined) return ['stdout', 'stderr'];
+  return stream === 'all' ? ['stdout', 'stderr', 'system'] : [stream];
+}
+
+/** Sends as fast as the reader reads. A reader that goes away ends the reading of the log, and is no error. */
+async function sendBytes(log: NodeJS.ReadableStream, response: Response): Promise<void> {
+  try {
+    await pipeline(log, response);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return;
+    throw error;
+  }
+}

@@ -1,0 +1,181 @@
+import { JobId, canTransition, type Offsets, type SpoolChunk, type SpoolStream } from '@vmo/contract';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId } from '../kernel/ids.ts';
+import { owner, startCockpit, type Cockpit } from './harness.test.support.ts';
+
+let cockpit: Cockpit;
+
+beforeAll(async () => {
+  cockpit = await startCockpit({ withAgent: false });
+});
+afterAll(() => cockpit[Symbol.asyncDispose]());
+
+async function takeJob() {
+  const { id } = await cockpit.run('true');
+  const [job] = await cockpit.jobs.agentApi.claim('a', 1);
+  if (job?.id !== id) throw new Error('another job was taken');
+  const ref = { jobId: id, fence: job.fence };
+  expect(await cockpit.jobs.agentApi.started(ref, new Date(), ['begun'])).toBe(true);
+  return ref;
+}
+
+const piece = (stream: SpoolStream, whole: Buffer, from: number, to: number): SpoolChunk => ({
+  ...{ stream, offset: from, ts: new Date() },
+  bytes: whole.subarray(from, to),
+});
+
+async function expectStored(jobId: JobId, whole: Record<SpoolStream, Buffer>): Promise<void> {
+  for (const stream of ['stdout', 'stderr'] as const)
+    expect((await cockpit.bytes(jobId, stream)).equals(whole[stream])).toBe(true);
+  const events = await cockpit.events(jobId);
+  expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1));
+  expect(await cockpit.jobs.get(jobId)).toMatchObject({
+    lastSeq: events.length,
+    logBytes: whole.stdout.length + whole.stderr.length,
+  });
+}
+
+describe('append', () => {
+  it('stores every byte once, whatever is sent twice, overlaps, is missing or comes from another', async () => {
+    const bytes = fc
+      .uint8Array({ minLength: 1, maxLength: 3_000, size: 'max' })
+      .map((list) => Buffer.from(list));
+    const step = fc.record({
+      stream: fc.constantFrom<SpoolStream>('stdout', 'stderr'),
+      back: fc.integer({ min: -40, max: 60 }),
+      sizes: fc.array(fc.integer({ min: 1, max: 1_500 }), { minLength: 1, maxLength: 3 }),
+      how: fc.constantFrom('once', 'once', 'twice', 'at once', 'stale', 'killed'),
+    });
+    await fc.assert(
+      fc.asyncProperty(bytes, bytes, fc.array(step, { maxLength: 12 }), async (stdout, stderr, steps) => {
+        const { agentApi } = cockpit.jobs;
+        const whole = { stdout, stderr };
+        const ref = await takeJob();
+        const stored: Offsets = { stdout: 0, stderr: 0 };
+        for (const { stream, back, sizes, how } of steps) {
+          const length = whole[stream].length;
+          const from = Math.min(Math.max(stored[stream] - back, 0), length);
+          const chunks: SpoolChunk[] = [];
+          let to = from;
+          for (const size of sizes) {
+            if (to < length) chunks.push(piece(stream, whole[stream], to, Math.min(to + size, length)));
+            to = Math.min(to + size, length);
+          }
+          if (how === 'stale') {
+            expect(await agentApi.append({ ...ref, fence: ref.fence - 1 }, chunks)).toEqual({
+              status: 'lease-lost',
+            });
+            continue;
+          }
+          const fits = chunks.length === 0 || from <= stored[stream];
+          if (fits) stored[stream] = Math.max(stored[stream], chunks.length === 0 ? 0 : to);
+          const answer = { status: fits ? 'accepted' : 'wrong-offset', offsets: { ...stored } };
+          const calls = how === 'at once' ? 3 : how === 'once' ? 1 : 2;
+          if (how === 'at once') {
+            const answers = await Promise.all(
+              Array.from({ length: calls }, () => agentApi.append(ref, chunks)),
+            );
+            for (const each of answers) expect(each).toEqual(answer);
+          } else {
+            // A sender that was killed before it heard the answer sends the same again.
+            for (let call = 0; call < calls; call++)
+              expect(await agentApi.append(ref, chunks)).toEqual(answer);
+          }
+        }
+        for (const stream of ['stdout', 'stderr'] as const) {
+          const rest = piece(stream, whole[stream], stored[stream], whole[stream].length);
+          await agentApi.append(ref, rest.bytes.length > 0 ? [rest] : []);
+        }
+        await expectStored(ref.jobId, whole);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('refuses a finish before everything is stored, and everything after it', async () => {
+    const { agentApi } = cockpit.jobs;
+    const ref = await takeJob();
+    const outcome = {
+      ...{ status: 'done' as const, exitCode: 0, signal: null, reason: null, startedAt: null },
+      ...{ finishedAt: new Date(), lines: ['exit 0'] },
+    };
+    const whole = Buffer.from('abc\n');
+    const sizes = { stdout: 4, stderr: 0 };
+    const missing = { status: 'wrong-offset', offsets: { stdout: 0, stderr: 0 } };
+    expect(await agentApi.finish(ref, outcome, sizes)).toEqual(missing);
+    await agentApi.append(ref, [piece('stdout', whole, 0, 4)]);
+    const accepted = { status: 'accepted', offsets: sizes };
+    for (let call = 0; call < 2; call++) expect(await agentApi.finish(ref, outcome, sizes)).toEqual(accepted);
+    const late = [piece('stdout', Buffer.from('abc\nlate\n'), 4, 9)];
+    expect(await agentApi.append(ref, late)).toEqual({ status: 'lease-lost' });
+    await agentApi.note(ref, ['late']);
+    expect(await agentApi.started(ref, new Date(), ['late'])).toBe(false);
+    expect(await agentApi.finish({ ...ref, fence: 7 }, outcome, sizes)).toEqual({ status: 'lease-lost' });
+    await expectStored(ref.jobId, { stdout: whole, stderr: Buffer.alloc(0) });
+  });
+
+  it('knows nothing of a job that does not exist', async () => {
+    const ref = { jobId: JobId.parse(newId()), fence: 0 };
+    expect(await cockpit.jobs.agentApi.append(ref, [])).toEqual({ status: 'lease-lost' });
+  });
+});
+
+it('a job only ever moves as the table of states allows, whatever is asked of it', async () => {
+  const { agentApi, cancel, get } = cockpit.jobs;
+  const operation = fc.constantFrom(
+    ...(['claim', 'started', 'release', 'append', 'note', 'cancel', 'hold'] as const),
+    ...(['done', 'failed', 'cancelled', 'timed_out', 'lost'] as const),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { maxLength: 10 }), fc.boolean(), async (operations, stale) => {
+      const { id: jobId } = await cockpit.run('true');
+      let fence = 0;
+      let before = await get(jobId);
+      for (const what of operations) {
+        const ref = { jobId, fence: stale && Math.random() < 0.3 ? fence - 1 : fence };
+        const call = async () => {
+          switch (what) {
+            case 'claim':
+              for (const job of await agentApi.claim('a', 1000)) if (job.id === jobId) fence = job.fence;
+              return;
+            case 'started':
+              return agentApi.started(ref, new Date(), ['started']);
+            case 'release':
+              return agentApi.release(ref, 'released');
+            case 'append':
+              return agentApi.append(ref, [piece('stdout', Buffer.from('x'), 0, 1)]);
+            case 'note':
+              return agentApi.note(ref, ['note']);
+            case 'cancel':
+              return cancel(owner, jobId);
+            case 'hold':
+              return;
+            default:
+              return agentApi.finish(
+                ref,
+                {
+                  ...{ status: what, exitCode: null, signal: null, reason: null, startedAt: null },
+                  ...{ finishedAt: new Date(), lines: [what] },
+                },
+                { stdout: before.logBytes, stderr: 0 },
+              );
+          }
+        };
+        // What is not allowed is refused by an answer or an error; either way nothing may have changed.
+        await call().catch(() => undefined);
+        const after = await get(jobId);
+        if (after.status !== before.status)
+          expect(
+            canTransition(before.status, after.status),
+            `${before.status} → ${after.status} by ${what}`,
+          ).toBe(true);
+        if (ref.fence !== fence && what !== 'claim' && what !== 'cancel') expect(after).toEqual(before);
+        before = after;
+      }
+      const events = await cockpit.events(jobId);
+      expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1));
+    }),
+    { numRuns: 60 },
+  );
+});

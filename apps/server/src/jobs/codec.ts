@@ -1,0 +1,41 @@
+import { promisify } from 'node:util';
+import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
+
+/** How a chunk is kept in `job_events.chunk`. */
+export const codecs = { raw: 0, zstd: 1 } as const;
+
+const compress = promisify(zstdCompress);
+const decompress = promisify(zstdDecompress);
+const options = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+
+/** Below this, a chunk is kept as it is: nothing to gain, and live output mostly comes in small pieces. */
+const minCompressBytes = 1024;
+
+/** Compresses off the main thread where it pays by an eighth or more; output that is compressed already stays as it is. */
+export async function encodeChunk(bytes: Uint8Array): Promise<{ codec: number; chunk: Buffer }> {
+  const raw = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (raw.length < minCompressBytes) return { codec: codecs.raw, chunk: raw };
+  const packed = await compress(raw, options);
+  return packed.length < raw.length * 0.875
+    ? { codec: codecs.zstd, chunk: packed }
+    : { codec: codecs.raw, chunk: raw };
+}
+
+export async function decodeChunk(codec: number, chunk: Buffer): Promise<Buffer> {
+  switch (codec) {
+    case codecs.raw:
+      return chunk;
+    case codecs.zstd:
+      return decompress(chunk);
+    default:
+      throw new Error(`job_events.codec is ${String(codec)}: written by a newer version?`);
+  }
+}
+
+// ignoreBOM keeps U+FEFF in the text: a byte order mark in output is output.
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** Text of a chunk; what is not UTF-8 becomes U+FFFD. Chunks end between characters, so each decodes by itself. */
+export function decodeText(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}

@@ -1,0 +1,192 @@
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { createAgent, type Agent } from '@vmo/agent';
+import {
+  CodedError,
+  isFinal,
+  type JobId,
+  type Job,
+  type JobEvent,
+  type JobSubmission,
+  type LogStream,
+} from '@vmo/contract';
+import type { Database } from '@vmo/db';
+import {
+  createExecutionManager,
+  createLocalStreamStrategy,
+  createProcessTable,
+  probeCgroups,
+} from '@vmo/execution';
+import { temporaryDirectory, testDatabase } from '@vmo/testkit';
+import type { Kysely } from 'kysely';
+import { createHosts } from '../hosts/index.ts';
+import type { Actor } from '../kernel/actor.ts';
+import { createBus, type Bus } from '../kernel/bus.ts';
+import { createWorkspaces } from '../workspaces/index.ts';
+import { createJobs, type Jobs } from './index.ts';
+
+export const owner: Actor = { name: 'owner', sessionId: null, address: '127.0.0.1' };
+export const agentName = 'test';
+
+const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const refuse = () => Promise.reject(new CodedError('HOST_UNREACHABLE', 'there are no hosts here'));
+
+export interface Cockpit extends AsyncDisposable {
+  db: Kysely<Database>;
+  bus: Bus;
+  jobs: Jobs;
+  /** A directory for the files of the test; jobs run in it. */
+  directory: string;
+  runsDirectory: string;
+  /** Messages of the agent and the bus that must not come. */
+  bugs: unknown[];
+  /** Stops the agent that is there, if any, and starts another. */
+  startAgent(): Promise<Agent>;
+  stopAgent(): Promise<void>;
+  run(command: string, change?: Partial<JobSubmission>): Promise<Job>;
+  /** The job when `is` holds for it; at its end by default. */
+  when(jobId: JobId, is?: (job: Job) => boolean): Promise<Job>;
+  bytes(jobId: JobId, ...streams: LogStream[]): Promise<Buffer>;
+  events(jobId: JobId, afterSeq?: number, limit?: number): Promise<JobEvent[]>;
+  /** The cockpit's own words. */
+  systemLines(jobId: JobId): Promise<string[]>;
+  audits(jobId: JobId, action: string): Promise<number>;
+}
+
+/** The jobs domain on a real database with a real agent, as server.ts puts them together. */
+export async function startCockpit(
+  options: {
+    maxConcurrentJobs?: number;
+    cancelGraceMs?: number;
+    withAgent?: boolean;
+    db?: Kysely<Database>;
+  } = {},
+): Promise<Cockpit> {
+  const stack = new AsyncDisposableStack();
+  const home = stack.use(await temporaryDirectory());
+  const db = options.db ?? stack.use(await testDatabase()).db;
+  const bugs: unknown[] = [];
+  const bus = createBus((error) => bugs.push(error));
+  const hosts = createHosts({ db, reach: { test: refuse, trust: refuse } });
+  const workspaces = createWorkspaces({
+    db,
+    findHost: hosts.get,
+    hostShell: { run: refuse },
+    environment: {},
+  });
+  const maxConcurrentJobs = options.maxConcurrentJobs ?? 10;
+  const jobs = createJobs({
+    db,
+    bus,
+    workspaces,
+    hosts,
+    terminals: { screen: () => Promise.resolve(null), input: refuse, resize: refuse, openExternally: refuse },
+    defaultDirectory: home.path,
+    maxConcurrentJobs,
+    eventRetentionDays: 30,
+  });
+  const cgroups = await probeCgroups();
+  const execution = createExecutionManager([
+    createLocalStreamStrategy({ table: createProcessTable(), cgroups }),
+  ]);
+  const runsDirectory = join(home.path, 'runs');
+  let agent: Agent | null = null;
+
+  async function stopAgent(): Promise<void> {
+    await agent?.stop();
+    agent = null;
+  }
+
+  async function startAgent(): Promise<Agent> {
+    await stopAgent();
+    agent = createAgent({
+      name: agentName,
+      slots: maxConcurrentJobs,
+      api: jobs.agentApi,
+      execution,
+      runsDirectory,
+      environment: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+      cancelGraceMs: options.cancelGraceMs ?? 5_000,
+      logger: { ...quiet, error: (details) => bugs.push(details) },
+    });
+    await agent.start();
+    return agent;
+  }
+
+  bus.on('job:changed', ({ status }) => {
+    if (status === 'pending') agent?.hints.jobsPending();
+  });
+  bus.on('job:cancel-requested', ({ jobId }) => {
+    agent?.hints.cancelRequested(jobId);
+  });
+  stack.defer(async () => {
+    // Runs outlive their agent: what a failed test left behind is ended with it.
+    const { jobs: left } = await jobs.list({ limit: 500 });
+    if (agent)
+      await Promise.all(
+        left
+          .filter((job) => job.agent === agentName && !isFinal(job.status))
+          .map(async ({ id }) => {
+            await jobs.cancel(owner, id);
+            await when(id);
+          }),
+      );
+    await stopAgent();
+  });
+  if (options.withAgent ?? true) await startAgent();
+
+  async function when(jobId: JobId, is = (job: Job) => isFinal(job.status)): Promise<Job> {
+    const { promise, resolve, reject } = Promise.withResolvers<Job>();
+    const check = (job: Job) => {
+      if (job.id === jobId && is(job)) resolve(job);
+    };
+    const stop = bus.on('job:changed', check);
+    jobs.get(jobId).then(check, reject);
+    return promise.finally(stop);
+  }
+
+  async function events(jobId: JobId, afterSeq = 0, limit = 1000): Promise<JobEvent[]> {
+    const all: JobEvent[] = [];
+    for (;;) {
+      const page = await jobs.readEvents(jobId, all.at(-1)?.seq ?? afterSeq, limit);
+      if (page.events.length === 0) return all;
+      all.push(...page.events);
+    }
+  }
+
+  return {
+    ...{ db, bus, jobs, directory: home.path, runsDirectory, bugs, startAgent, stopAgent, events, when },
+    run: async (command, change = {}) => (await jobs.submit(owner, { command, ...change })).job,
+    bytes: async (jobId, ...streams) =>
+      buffer(await jobs.rawLog(jobId, streams.length > 0 ? streams : ['stdout', 'stderr'])),
+    async systemLines(jobId) {
+      const own = (await events(jobId)).filter((event) => event.stream === 'system');
+      return own.flatMap((event) => event.chunk.trimEnd().split('\n'));
+    },
+    async audits(jobId, action) {
+      const rows = await db
+        .selectFrom('audit')
+        .select('id')
+        .where('subject', '=', jobId)
+        .where('action', '=', action)
+        .execute();
+      return rows.length;
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** Waits until the job's log holds these words. */
+export async function untilLogged({ bus, bytes }: Cockpit, jobId: JobId, words: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const look = () => {
+    bytes(jobId).then((log) => {
+      if (log.includes(words)) resolve(undefined);
+    }, reject);
+  };
+  const stop = bus.on('job:appended', (fact) => {
+    if (fact.jobId === jobId) look();
+  });
+  look();
+  await promise.finally(stop);
+}

@@ -1,0 +1,180 @@
+import type { Kysely, Selectable } from 'kysely';
+import type { Database, JobsTable } from '@vmo/db';
+import { HostId, JobId, JobStatus, JobType, WorkspaceId, type Job, type JobFilter } from '@vmo/contract';
+
+type Db = Kysely<Database>;
+export type JobRow = Selectable<JobsTable>;
+
+/** The row as people see it. Parsed, not cast: a row that a foreign hand has broken is an error here, not in a browser. */
+export function toJob(row: JobRow): Job {
+  return {
+    id: JobId.parse(row.id),
+    command: row.command,
+    type: JobType.parse(row.type),
+    status: JobStatus.parse(row.status),
+    reason: row.reason,
+    exitCode: row.exit_code,
+    signal: row.signal,
+    workspaceId: row.workspace_id === null ? null : WorkspaceId.parse(row.workspace_id),
+    hostId: row.host_id === null ? null : HostId.parse(row.host_id),
+    cwd: row.cwd,
+    timeout: row.timeout_seconds,
+    cancelRequested: row.cancel_requested_at !== null,
+    createdAt: row.created_at.toISOString(),
+    startedAt: row.started_at?.toISOString() ?? null,
+    finishedAt: row.finished_at?.toISOString() ?? null,
+    durationMs:
+      row.started_at && row.finished_at ? row.finished_at.getTime() - row.started_at.getTime() : null,
+    createdBy: row.created_by,
+    agent: row.agent,
+    lastSeq: row.last_seq,
+    logBytes: row.stdout_bytes + row.stderr_bytes,
+  };
+}
+
+export interface NewJob {
+  id: string;
+  command: string;
+  type: JobType;
+  workspaceId: string | null;
+  hostId: string | null;
+  cwd: string | null;
+  env: Record<string, string>;
+  color: boolean;
+  timeout: number | null;
+  cols: number;
+  rows: number;
+  idempotencyKey: string | null;
+  createdBy: string;
+}
+
+/** Null: a job with this idempotency key exists. */
+export async function insertJob(db: Db, job: NewJob): Promise<JobRow | null> {
+  const row = await db
+    .insertInto('jobs')
+    .values({
+      id: job.id,
+      command: job.command,
+      type: job.type,
+      status: 'pending',
+      workspace_id: job.workspaceId,
+      host_id: job.hostId,
+      cwd: job.cwd,
+      env: JSON.stringify(job.env),
+      color: job.color,
+      timeout_seconds: job.timeout,
+      cols: job.cols,
+      rows: job.rows,
+      idempotency_key: job.idempotencyKey,
+      created_by: job.createdBy,
+    })
+    .onConflict((conflict) =>
+      conflict
+        .columns(['created_by', 'idempotency_key'])
+        .where('idempotency_key', 'is not', null)
+        .doNothing(),
+    )
+    .returningAll()
+    .executeTakeFirst();
+  return row ?? null;
+}
+
+export async function findJobByKey(db: Db, createdBy: string, key: string): Promise<JobRow | undefined> {
+  return db
+    .selectFrom('jobs')
+    .selectAll()
+    .where('created_by', '=', createdBy)
+    .where('idempotency_key', '=', key)
+    .executeTakeFirst();
+}
+
+export async function findJob(db: Db, jobId: string): Promise<JobRow | undefined> {
+  return db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst();
+}
+
+/**
+ * The row, locked until the transaction ends. Everything that moves a job forward goes through this lock, so what
+ * happens to one job happens in one order. `no key update` lets the foreign key of its events pass.
+ */
+export async function lockJob(trx: Db, jobId: string): Promise<JobRow | undefined> {
+  return trx.selectFrom('jobs').selectAll().where('id', '=', jobId).forNoKeyUpdate().executeTakeFirst();
+}
+
+/** Newest first; ids are in order of creation. One row more than asked for tells whether there is another page. */
+export async function listJobs(db: Db, filter: JobFilter): Promise<JobRow[]> {
+  let query = db.selectFrom('jobs').selectAll();
+  if (filter.before) query = query.where('id', '<', filter.before);
+  if (filter.status) query = query.where('status', '=', filter.status);
+  if (filter.type) query = query.where('type', '=', filter.type);
+  if (filter.workspaceId) query = query.where('workspace_id', '=', filter.workspaceId);
+  if (filter.q) {
+    const pattern = `%${filter.q.replace(/[\\%_]/g, '\\$&')}%`;
+    query = query.where('command', 'ilike', pattern); // idx_jobs_command
+  }
+  return query
+    .orderBy('id', 'desc')
+    .limit(filter.limit + 1)
+    .execute();
+}
+
+/**
+ * Takes the oldest pending jobs, each for one agent only: rows that another claim has locked are passed over.
+ * Expected plan: idx_jobs_open.
+ */
+export async function claimPending(trx: Db, agent: string, limit: number): Promise<JobRow[]> {
+  return trx
+    .updateTable('jobs')
+    .set((eb) => ({ status: 'acknowledged', agent, fence: eb('fence', '+', 1), reason: null }))
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('jobs')
+        .select('id')
+        .where('status', '=', 'pending')
+        .orderBy('id')
+        .limit(limit)
+        .forUpdate()
+        .skipLocked(),
+    )
+    .returningAll()
+    .execute();
+}
+
+/** Expected plan: idx_jobs_open. */
+export async function listAssigned(db: Db, agent: string): Promise<JobRow[]> {
+  return db
+    .selectFrom('jobs')
+    .selectAll()
+    .where('status', 'in', ['acknowledged', 'running'])
+    .where('agent', '=', agent)
+    .orderBy('id')
+    .execute();
+}
+
+export async function countBusy(db: Db): Promise<number> {
+  const row = await db
+    .selectFrom('jobs')
+    .select((eb) => eb.fn.countAll<number>().as('busy'))
+    .where('status', 'in', ['acknowledged', 'running'])
+    .executeTakeFirstOrThrow();
+  return row.busy;
+}
+
+export type JobPatch = Partial<
+  Pick<
+    JobRow,
+    | 'status'
+    | 'reason'
+    | 'started_at'
+    | 'finished_at'
+    | 'exit_code'
+    | 'signal'
+    | 'agent'
+    | 'cancel_requested_at'
+    | 'cancel_requested_by'
+  >
+>;
+
+/** Only for rows locked in this transaction. */
+export async function updateJob(trx: Db, jobId: string, patch: JobPatch): Promise<JobRow> {
+  return trx.updateTable('jobs').set(patch).where('id', '=', jobId).returningAll().executeTakeFirstOrThrow();
+}

@@ -1,0 +1,223 @@
+import type { Kysely, Transaction } from 'kysely';
+import { isForeignKeyViolation, type Database } from '@vmo/db';
+import {
+  canTransition,
+  CodedError,
+  isFinal,
+  JobId,
+  type Job,
+  type JobEvent,
+  type JobFilter,
+  type JobPage,
+  type JobStatus,
+  type JobSubmission,
+} from '@vmo/contract';
+import { audit } from '../auth/index.ts';
+import type { Actor } from '../kernel/actor.ts';
+import type { Bus } from '../kernel/bus.ts';
+import { newId } from '../kernel/ids.ts';
+import { packLines, type Log } from './log.ts';
+import {
+  countBusy,
+  findJob,
+  findJobByKey,
+  insertJob,
+  listJobs,
+  lockJob,
+  toJob,
+  updateJob,
+  type JobPatch,
+  type JobRow,
+} from './repository.ts';
+
+/** Where and on which host a submission runs, as the workspaces and hosts domains say. */
+export interface Place {
+  type: 'stream' | 'terminal' | 'ssh';
+  workspaceId: string | null;
+  hostId: string | null;
+  cwd: string | null;
+}
+
+export interface JobServiceDeps {
+  db: Kysely<Database>;
+  bus: Bus;
+  log: Log;
+  maxConcurrentJobs: number;
+  /** @throws CodedError for an unknown workspace or host, or a combination that makes no sense */
+  resolvePlace(submission: JobSubmission): Promise<Place>;
+}
+
+/** What one transaction did to one job, to be told after it has committed. */
+interface Outcome {
+  row: JobRow;
+  events: JobEvent[];
+}
+
+export type JobService = ReturnType<typeof createJobService>;
+
+export function createJobService(deps: JobServiceDeps) {
+  const { db, bus, log } = deps;
+
+  function tellEvents(jobId: JobId, events: readonly JobEvent[]): void {
+    if (events.length > 0) bus.emit('job:appended', { jobId, events });
+  }
+
+  /** Tells what has been committed. Events first: whoever hears of a final state has been sent the whole log. */
+  async function tell({ row, events }: Outcome): Promise<Job> {
+    tellEvents(JobId.parse(row.id), events);
+    const job = await explain(toJob(row));
+    bus.emit('job:changed', job);
+    return job;
+  }
+
+  /** Says why a pending job waits. Counted when asked, so that it is never out of date. */
+  async function explain(job: Job, busy?: number): Promise<Job> {
+    if (job.status !== 'pending') return job;
+    const taken = busy ?? (await countBusy(db));
+    const max = deps.maxConcurrentJobs;
+    const reason =
+      taken >= max
+        ? `waiting for a free slot: ${String(taken)} of ${String(max)} busy`
+        : 'waiting for the agent to take it';
+    return { ...job, reason: job.reason ?? reason };
+  }
+
+  /** The words, the row as the log leaves it, and its new state, in the caller's transaction. */
+  async function advance(
+    trx: Transaction<Database>,
+    row: JobRow,
+    change: { status?: JobStatus; patch?: JobPatch; lines: readonly string[] },
+  ): Promise<Outcome> {
+    const { status } = change;
+    if (status && !canTransition(toJob(row).status, status)) {
+      throw new Error(`job ${row.id}: ${row.status} → ${status} is not a transition`);
+    }
+    const events = await log.append(trx, row, packLines(change.lines, new Date()));
+    return { row: await updateJob(trx, row.id, { ...change.patch, ...(status && { status }) }), events };
+  }
+
+  async function find(jobId: string): Promise<JobRow> {
+    const row = await findJob(db, jobId);
+    if (!row) throw noSuchJob(jobId);
+    return row;
+  }
+
+  async function submit(actor: Actor, submission: JobSubmission, rerunOf?: string) {
+    const place = await deps.resolvePlace(submission);
+    const key = submission.idempotencyKey ?? null;
+    const insert = db.transaction().execute(async (trx) => {
+      const created = await insertJob(trx, {
+        id: newId(),
+        command: submission.command,
+        ...place,
+        env: submission.env ?? {},
+        color: submission.color ?? true,
+        timeout: submission.timeout === 0 ? null : (submission.timeout ?? null), // 0 means none
+        cols: submission.cols ?? 80,
+        rows: submission.rows ?? 24,
+        idempotencyKey: key,
+        createdBy: actor.name,
+      });
+      if (created)
+        await audit.record(trx, actor, 'job.submit', created.id, {
+          type: created.type,
+          ...(rerunOf && { rerunOf }),
+        });
+      return created;
+    });
+    const row = await insert.catch(async (error: unknown) => {
+      // Its workspace or host was removed in the meantime: looking again says which.
+      if (isForeignKeyViolation(error)) await deps.resolvePlace(submission);
+      throw error;
+    });
+    if (row) return { job: await tell({ row, events: [] }), created: true };
+    const first = key === null ? undefined : await findJobByKey(db, actor.name, key);
+    if (!first) throw new Error('a job was neither created nor found by its idempotency key');
+    return { job: await explain(toJob(first)), created: false };
+  }
+
+  return {
+    find,
+    tell,
+    tellEvents,
+    advance,
+    submit,
+
+    async get(jobId: JobId): Promise<Job> {
+      return explain(toJob(await find(jobId)));
+    },
+
+    async list(filter: JobFilter): Promise<JobPage> {
+      const rows = await listJobs(db, filter);
+      const jobs = rows.slice(0, filter.limit).map(toJob);
+      const busy = jobs.some((job) => job.status === 'pending') ? await countBusy(db) : 0;
+      return {
+        jobs: await Promise.all(jobs.map((job) => explain(job, busy))),
+        nextBefore: rows.length > filter.limit ? (jobs.at(-1)?.id ?? null) : null,
+      };
+    },
+
+    /**
+     * A waiting job is cancelled at once; one that an agent has is ended by the agent. Asking again answers the same.
+     * @throws CodedError JOB_NOT_FOUND; JOB_ALREADY_FINISHED when it ended before anybody asked
+     */
+    async cancel(actor: Actor, jobId: JobId): Promise<Job> {
+      await log.ensurePartitions([{ ts: new Date() }]);
+      const outcome = await db.transaction().execute(async (trx): Promise<Outcome & { asked: boolean }> => {
+        const row = await lockJob(trx, jobId);
+        if (!row) throw noSuchJob(jobId);
+        if (row.cancel_requested_at) return { row, events: [], asked: false };
+        const { status } = toJob(row);
+        if (isFinal(status)) {
+          throw new CodedError(
+            'JOB_ALREADY_FINISHED',
+            `the job has already ended as ${status}: nothing is left to cancel`,
+          );
+        }
+        await audit.record(trx, actor, 'job.cancel', row.id, { status });
+        const patch = { cancel_requested_at: new Date(), cancel_requested_by: actor.name };
+        const line = `cancelled by ${actor.name}`;
+        const waiting = status === 'pending' || status === 'hold';
+        const change = waiting
+          ? {
+              status: 'cancelled' as const,
+              patch: { ...patch, finished_at: new Date(), reason: `${line} before it started` },
+              lines: [`${line} before it started`],
+            }
+          : { patch, lines: [`cancel requested by ${actor.name}`] };
+        return { ...(await advance(trx, row, change)), asked: true };
+      });
+      if (!outcome.asked) return explain(toJob(outcome.row));
+      const job = await tell(outcome);
+      if (!isFinal(job.status)) bus.emit('job:cancel-requested', { jobId: job.id });
+      return job;
+    },
+
+    async rerun(actor: Actor, jobId: JobId): Promise<Job> {
+      const row = await find(jobId);
+      if (row.type === 'vm') throw new CodedError('INVALID_INPUT', 'jobs of type vm cannot be run again yet');
+      const { workspaceId, hostId } = toJob(row);
+      const { job } = await submit(
+        actor,
+        {
+          command: row.command,
+          type: row.type === 'terminal' ? 'terminal' : row.type === 'ssh' ? 'ssh' : 'stream',
+          ...(workspaceId && { workspaceId }),
+          ...(row.cwd !== null && { cwd: row.cwd }),
+          ...(!workspaceId && hostId && { host: hostId }),
+          env: row.env,
+          color: row.color,
+          ...(row.timeout_seconds !== null && { timeout: row.timeout_seconds }),
+          cols: row.cols,
+          rows: row.rows,
+        },
+        row.id,
+      );
+      return job;
+    },
+  };
+}
+
+export function noSuchJob(jobId: string): CodedError {
+  return new CodedError('JOB_NOT_FOUND', `there is no job ${jobId}`);
+}

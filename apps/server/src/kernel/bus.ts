@@ -1,0 +1,42 @@
+import type { Job, JobEvent, JobId } from '@vmo/contract';
+
+/**
+ * What has happened, told after the transaction that made it true has committed. Facts are hints to whoever is
+ * listening in this process: a listener that must not miss anything reads the database from where it left off.
+ */
+export interface Facts {
+  /** The row of a job changed, or a job was created. */
+  'job:changed': Job;
+  /** Events were stored; consecutive, in order of seq. */
+  'job:appended': { jobId: JobId; events: readonly JobEvent[] };
+  /** Somebody asked for the end of a job that an agent has. */
+  'job:cancel-requested': { jobId: JobId };
+  /** A session was logged out or revoked: its sockets must end. */
+  'session:ended': { sessionId: string };
+}
+
+export interface Bus {
+  on<N extends keyof Facts>(name: N, listener: (fact: Facts[N]) => void): () => void;
+  emit<N extends keyof Facts>(name: N, fact: Facts[N]): void;
+}
+
+/** Delivers synchronously, in the order of emission. A listener that throws is reported and does not stop the others. */
+export function createBus(onError: (error: unknown) => void): Bus {
+  const listeners = new Map<keyof Facts, Set<(fact: never) => void>>();
+  return {
+    on(name, listener) {
+      const set = listeners.get(name) ?? new Set();
+      listeners.set(name, set.add(listener));
+      return () => set.delete(listener);
+    },
+    emit(name, fact) {
+      for (const listener of listeners.get(name) ?? []) {
+        try {
+          (listener as (fact: unknown) => void)(fact);
+        } catch (error) {
+          onError(error);
+        }
+      }
+    },
+  };
+}

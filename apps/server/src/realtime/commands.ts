@@ -1,0 +1,136 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  CodedError,
+  type JobId,
+  type SocketAnswer,
+  type SocketCommandName,
+  type SocketPayload,
+} from '@vmo/contract';
+import type { Jobs } from '../jobs/index.ts';
+import { tellEnd, type Client } from './client.ts';
+import type { TerminalControl } from './terminal-control.ts';
+
+/** What a command leads to: its acknowledgement, and what may be sent only after that. */
+export interface CommandResult<N extends SocketCommandName> {
+  answer: SocketAnswer<N>;
+  after?: () => void;
+}
+
+export type Commands = {
+  [N in SocketCommandName]: (
+    client: Client,
+    payload: SocketPayload<N>,
+  ) => CommandResult<N> | Promise<CommandResult<N>>;
+};
+
+const storePollMs = 10;
+const storeTimeoutMs = 5_000;
+const nothing = { answer: {} };
+
+/** What happens on each socket event: one call into the jobs domain. */
+export function createCommands({ jobs, control }: { jobs: Jobs; control: TerminalControl }): Commands {
+  async function subscribe(
+    client: Client,
+    { jobId, afterSeq = 0, screen: wantsScreen = false }: SocketPayload<'job:subscribe'>,
+  ): Promise<CommandResult<'job:subscribe'>> {
+    // First listen, then look: what happens in between is noted by the delivery.
+    const delivery = client.follow(jobId);
+    try {
+      const job = await jobs.get(jobId);
+      const isTerminal = job.type === 'terminal';
+      const live = isTerminal && wantsScreen ? await jobs.terminal.screen(jobId) : null;
+      if (live) await untilStored(jobId, live.offset);
+      const first = live ? await jobs.terminal.eventsAfter(jobId, live.offset) : null;
+      if (isTerminal && wantsScreen && client.socket.connected) control.enter(jobId, client);
+      return {
+        answer: {
+          job,
+          lastSeq: job.lastSeq,
+          ...(wantsScreen ? { screen: live?.screen ?? null } : {}),
+          ...(isTerminal ? { inControl: control.isInControl(jobId, client) } : {}),
+        },
+        after: () => {
+          for (const event of first?.events ?? []) client.sendEvent(event);
+          const from = first ? (first.events.at(-1)?.seq ?? first.afterSeq) : afterSeq;
+          delivery.start(from, Math.max(job.lastSeq, from));
+          tellEnd(delivery, job);
+        },
+      };
+    } catch (error) {
+      client.unfollow(jobId, delivery);
+      throw error;
+    }
+  }
+
+  /**
+   * The screen may be ahead of the log by what is on its way into the database; what follows the screen can only be
+   * told apart once the log has caught up. That takes milliseconds, unless the database is away.
+   */
+  async function untilStored(jobId: JobId, offset: number): Promise<void> {
+    const deadline = Date.now() + storeTimeoutMs;
+    while ((await jobs.get(jobId)).logBytes < offset) {
+      if (Date.now() > deadline)
+        throw new CodedError('DATABASE_UNAVAILABLE', 'the log is not stored yet: try again');
+      await delay(storePollMs);
+    }
+  }
+
+  async function requireTerminal(jobId: JobId): Promise<void> {
+    const job = await jobs.get(jobId);
+    if (job.type !== 'terminal') throw new CodedError('NOT_A_TERMINAL', `job ${jobId} is not a terminal`);
+  }
+
+  /** Input and sizes take effect in the order in which they came, each answered by itself. */
+  function inTurn(client: Client, jobId: JobId, act: () => Promise<void>) {
+    const turn = client.inputQueue.then(async () => {
+      if (!control.isInControl(jobId, client)) {
+        await requireTerminal(jobId);
+        // Where nobody types, whoever does is in control.
+        if (client.socket.connected && !control.isControlled(jobId)) control.enter(jobId, client);
+      }
+      if (!control.isInControl(jobId, client)) {
+        throw new CodedError('NOT_IN_CONTROL', 'somebody else types into this terminal: take control first');
+      }
+      await act();
+      return nothing;
+    });
+    client.inputQueue = turn.catch(() => undefined);
+    return turn;
+  }
+
+  return {
+    'execute-command': async (client, submission) => {
+      const { job } = await jobs.submit(client.principal.actor, submission);
+      const subscribed = await subscribe(client, { jobId: job.id });
+      return { answer: { job: subscribed.answer.job }, ...(subscribed.after && { after: subscribed.after }) };
+    },
+    'job:subscribe': subscribe,
+    'job:unsubscribe': (client, { jobId }) => {
+      client.unfollow(jobId);
+      control.leave(jobId, client);
+      return nothing;
+    },
+    'job:ack': (client, { jobId, seq }) => {
+      client.acknowledged(jobId, seq);
+      return nothing;
+    },
+    'job:cancel': async (client, { jobId }) => ({
+      answer: { job: await jobs.cancel(client.principal.actor, jobId) },
+    }),
+    'job:input': (client, { jobId, data }) => inTurn(client, jobId, () => jobs.terminal.input(jobId, data)),
+    'job:resize': (client, { jobId, cols, rows }) =>
+      inTurn(client, jobId, async () => {
+        await jobs.terminal.resize(jobId, cols, rows);
+        control.resized(jobId, client, cols, rows);
+      }),
+    'job:take-control': async (client, { jobId }) => {
+      await requireTerminal(jobId);
+      if (client.socket.connected) control.take(jobId, client);
+      return nothing;
+    },
+    'jobs:watch': (client, payload) => {
+      client.watchesAll = payload?.watch ?? true;
+      return nothing;
+    },
+  };
+}

@@ -1,0 +1,167 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createAgent } from '@vmo/agent';
+import { isAnswering } from '@vmo/db';
+import { z } from 'zod';
+import { createAuth, createOriginPolicy, inUrl, loadToken } from './auth/index.ts';
+import type { Config } from './config.ts';
+import { takeDataDirectory } from './data-directory.ts';
+import { openDatabase } from './database.ts';
+import { createExecution } from './execution.ts';
+import { createHosts } from './hosts/index.ts';
+import { createHttp, createListener, isLoopback } from './http/index.ts';
+import { createJobs } from './jobs/index.ts';
+import { createBus } from './kernel/bus.ts';
+import { every } from './kernel/every.ts';
+import type { Logger } from './kernel/logger.ts';
+import { createRealtime } from './realtime/index.ts';
+import { createWorkspaces } from './workspaces/index.ts';
+
+const root = join(import.meta.dirname, '..', '..', '..');
+/** The agent that lives in this process, as jobs name it. It finds its jobs by it, so it never changes. */
+const agentName = 'local';
+const hourMs = 3_600_000;
+
+export interface Server {
+  /** Resolves when everything is up. When it fails, `stop` takes down what was started. */
+  start(): Promise<{ url: string; loginCode: string }>;
+  /** Running jobs go on without us. Can be called at any time, and again. */
+  stop(): Promise<void>;
+}
+
+/** Puts everything together. Each part is handed to the stack as it starts; the stop is the same way back. */
+export function createServer({ config, logger }: { config: Config; logger: Logger }): Server {
+  const stack = new AsyncDisposableStack();
+  const { version } = z
+    .object({ version: z.string() })
+    .parse(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')));
+  const scheme = config.tls ? 'https' : 'http';
+  let started: ReturnType<Server['start']> | null = null;
+  let stopped: Promise<void> | null = null;
+
+  async function launch(): ReturnType<Server['start']> {
+    stack.defer(await takeDataDirectory(config.dataDirectory));
+    const db = await openDatabase(config, logger, stack);
+    const bus = createBus((error) => {
+      logger.error({ err: error }, 'a listener failed');
+    });
+    const execution = await createExecution(config);
+    stack.defer(execution.close);
+    const auth = createAuth({ db, bus, token: await loadToken(config.dataDirectory, config.token) });
+    const hosts = createHosts({ db, reach: execution.reach });
+    const workspaces = createWorkspaces({
+      db,
+      findHost: hosts.get,
+      hostShell: execution.hostShell,
+      environment: config.jobEnvironment,
+    });
+    await workspaces.seed({
+      first: [config.startDirectory, join(root, 'examples', 'demo')],
+      always: config.workspaces,
+    });
+    const jobs = createJobs({
+      db,
+      bus,
+      workspaces,
+      hosts,
+      terminals: execution.terminals,
+      defaultDirectory: config.startDirectory,
+      maxConcurrentJobs: config.maxConcurrentJobs,
+      eventRetentionDays: config.eventRetentionDays,
+    });
+    await jobs.keepPartitions();
+    stack.defer(every(hourMs, 'retention', jobs.keepPartitions, logger));
+
+    const agent = createAgent({
+      name: agentName,
+      slots: config.maxConcurrentJobs,
+      api: jobs.agentApi,
+      execution: execution.manager,
+      runsDirectory: join(config.dataDirectory, 'runs'),
+      environment: config.jobEnvironment,
+      cancelGraceMs: config.cancelGraceMs,
+      logger,
+    });
+    let agentUp = false;
+    stack.defer(() => {
+      agentUp = false;
+      return agent.stop();
+    });
+    await agent.start();
+    agentUp = true;
+    bus.on('job:changed', ({ status }) => {
+      if (status === 'pending') agent.hints.jobsPending();
+    });
+    bus.on('job:cancel-requested', ({ jobId }) => {
+      agent.hints.cancelRequested(jobId);
+    });
+
+    const listener = createListener(config);
+    const policy = createOriginPolicy({ ...config, scheme, port: listener.port });
+    const http = createHttp({
+      auth,
+      jobs,
+      workspaces,
+      hosts,
+      policy,
+      logger,
+      version,
+      tls: config.tls !== null,
+      allowedOrigins: config.allowedOrigins,
+      info: () => ({
+        version,
+        agent: agentName,
+        maxConcurrentJobs: config.maxConcurrentJobs,
+        externalTerminal: config.terminalCommand !== null,
+        eventRetentionDays: config.eventRetentionDays,
+        defaultDirectory: config.startDirectory,
+        home: config.home,
+      }),
+      readiness: async () => {
+        const database = (await isAnswering(db)) ? 'up' : 'down';
+        const isReady = database === 'up' && agentUp;
+        return {
+          status: isReady ? 'ready' : 'not ready',
+          database,
+          agent: agentUp ? 'up' : 'down',
+          unstoredJobs: agent.unstoredJobs(),
+        };
+      },
+    });
+    listener.server.on('request', http);
+    stack.defer(listener.close);
+    const realtime = createRealtime({
+      httpServer: listener.server,
+      auth,
+      policy,
+      jobs,
+      bus,
+      logger,
+      onTerminalControl: (jobId, controlled) => {
+        execution.terminals.control(jobId, controlled).catch((error: unknown) => {
+          logger.warn({ err: error, jobId }, 'the terminal host was not told who answers');
+        });
+      },
+    });
+    stack.defer(realtime.close);
+    await listener.listen();
+
+    if (!config.tls && !isLoopback(config.host)) {
+      logger.warn(
+        `listening on ${config.host} without TLS: others can read along; see VMO_TLS_CERT and VMO_TLS_KEY`,
+      );
+    }
+    const shownHost = ['0.0.0.0', '::'].includes(config.host) ? '127.0.0.1' : inUrl(config.host);
+    return { url: `${scheme}://${shownHost}:${String(listener.port())}`, loginCode: auth.issueCode() };
+  }
+
+  return {
+    start: () => (started ??= launch()),
+    stop: () =>
+      (stopped ??= (async () => {
+        // A start that is under way is waited for: what it opens must be closed as well.
+        await started?.catch(() => undefined);
+        await stack.disposeAsync();
+      })()),
+  };
+}

@@ -1,0 +1,2 @@
+export { createWorkspaces, type Workspaces } from './service.ts';
+export type { HostShell } from './host-shell.ts';

@@ -1,0 +1,1 @@
+export { preferences } from './state/preferences.svelte.ts';

@@ -1,0 +1,159 @@
+import { CodedError, type HostId, type Job, type JobSubmission } from '@vmo/contract';
+import { parseEnv, makeCommand } from '../shell.ts';
+import { api } from './api.ts';
+import { hosts } from './hosts.svelte.ts';
+import { jobs } from './jobs.svelte.ts';
+import { preferences } from './preferences.svelte.ts';
+import { asError } from './session.svelte.ts';
+import { view } from './view.svelte.ts';
+import { workspaces } from './workspaces.svelte.ts';
+
+const recentKey = 'vmo.recent-commands';
+const recentMax = 100;
+
+function keptRecent(): string[] {
+  try {
+    const kept: unknown = JSON.parse(localStorage.getItem(recentKey) ?? '[]');
+    return Array.isArray(kept) ? kept.filter((one) => typeof one === 'string') : [];
+  } catch {
+    return [];
+  }
+}
+
+/** What is about to be run: command, kind, place, environment, and the overrides of the make variables. */
+class RunState {
+  command = $state('');
+  terminal = $state(false);
+  /** Chosen host; null: where the workspace is. */
+  hostId: HostId | null = $state(null);
+  directory = $state('');
+  env = $state('');
+  /** Seconds, as typed; empty: no limit. */
+  timeout = $state('');
+  dryRun = $state(false);
+  variables: Record<string, string> = $state({});
+  error: Error | null = $state.raw(null);
+  /** The command that is being sent. */
+  sending: string | null = $state(null);
+  /** Newest first. */
+  recent: string[] = $state.raw(keptRecent());
+
+  /** The job that keeps the run buttons of the selected workspace disabled. */
+  get blockedBy(): Job | undefined {
+    const workspace = workspaces.selected;
+    return workspace && !preferences.parallelRuns ? jobs.busyIn(workspace.id) : undefined;
+  }
+
+  /** Where a command runs: the chosen host, else the host of the workspace, else here (null). */
+  get place(): HostId | null {
+    return this.hostId ?? workspaces.selected?.hostId ?? null;
+  }
+
+  get canRun(): boolean {
+    return this.sending === null && !this.blockedBy;
+  }
+
+  /** How many of the folded options are set. */
+  get optionCount(): number {
+    return [this.env, this.timeout, this.directory].filter((value) => value.trim() !== '').length;
+  }
+
+  /** Back to what the Makefile says. */
+  resetVariable(name: string): void {
+    this.variables = Object.fromEntries(Object.entries(this.variables).filter(([one]) => one !== name));
+  }
+
+  async runTarget(target: string): Promise<void> {
+    const known = new Map(workspaces.targets?.variables.map(({ name, value }) => [name, value]));
+    const changed = Object.entries(this.variables).filter(
+      ([name, value]) => known.has(name) && known.get(name) !== value,
+    );
+    await this.#submit(makeCommand(target, { variables: Object.fromEntries(changed), dryRun: this.dryRun }));
+  }
+
+  async runCommand(): Promise<void> {
+    const command = this.command.trim();
+    if (!command) return;
+    const job = await this.#submit(command);
+    if (!job) return;
+    this.command = '';
+    this.#remember(command);
+  }
+
+  /** An interactive shell in the selected workspace. */
+  async openTerminal(): Promise<void> {
+    await this.#send({ command: 'exec "${SHELL:-/bin/sh}" -i', type: 'terminal', ...this.#where(false) });
+  }
+
+  async rerun(job: Job): Promise<void> {
+    const again = await jobs.rerun(job.id);
+    if (again) view.open(again.id);
+  }
+
+  async #submit(command: string): Promise<Job | null> {
+    if (!this.canRun) return null;
+    try {
+      return await this.#send({ command, ...this.#options() });
+    } catch (error) {
+      this.error = asError(error);
+      return null;
+    }
+  }
+
+  async #send(submission: JobSubmission): Promise<Job | null> {
+    this.sending = submission.command;
+    this.error = null;
+    try {
+      const { job } = await api.call('submitJob', { body: submission });
+      jobs.noteStarted(job);
+      view.open(job.id);
+      return job;
+    } catch (error) {
+      this.error = asError(error);
+      return null;
+    } finally {
+      this.sending = null;
+    }
+  }
+
+  #options(): Omit<JobSubmission, 'command'> {
+    const parsed = parseEnv(this.env);
+    if ('wrong' in parsed)
+      throw new CodedError('INVALID_INPUT', `Environment: “${parsed.wrong}” is not NAME=value.`);
+    const timeout = this.timeout.trim() === '' ? 0 : Number(this.timeout);
+    if (!Number.isFinite(timeout) || timeout < 0) {
+      throw new CodedError('INVALID_INPUT', `Timeout: “${this.timeout}” is not a number of seconds.`);
+    }
+    return {
+      ...this.#where(true),
+      ...(Object.keys(parsed.env).length > 0 ? { env: parsed.env } : {}),
+      ...(timeout > 0 ? { timeout } : {}),
+    };
+  }
+
+  #where(withHost: boolean): Pick<JobSubmission, 'workspaceId' | 'cwd' | 'host' | 'type'> {
+    const workspace = workspaces.selected;
+    const host = withHost ? hosts.byId(this.place) : undefined;
+    const cwd = this.directory.trim();
+    // A local workspace's directory means nothing on a chosen host: there it is the given one, or the home.
+    const elsewhere = host !== undefined && host.id !== workspace?.hostId;
+    const type = host ? ('ssh' as const) : this.terminal ? ('terminal' as const) : ('stream' as const);
+    return {
+      ...(withHost ? { type } : {}),
+      ...(elsewhere ? { host: host.name } : {}),
+      ...(workspace && !elsewhere && (withHost || !workspace.hostId) ? { workspaceId: workspace.id } : {}),
+      ...(cwd ? { cwd } : {}),
+    };
+  }
+
+  #remember(command: string): void {
+    this.recent = [command, ...this.recent.filter((one) => one !== command)].slice(0, recentMax);
+    try {
+      localStorage.setItem(recentKey, JSON.stringify(this.recent));
+    } catch {
+      // Then the arrow key finds it until the page is closed.
+    }
+  }
+}
+
+export const run = new RunState();

@@ -1,0 +1,291 @@
+import { createServer, type Server as HttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import {
+  JobId,
+  type ClientEvents,
+  type Job,
+  type JobEvent,
+  type JobSkipped,
+  type ServerEvents,
+} from '@vmo/contract';
+import { Server, type Socket } from 'socket.io';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { connectJobs, type JobsConnection } from './connection.ts';
+import type { JobSubscription } from './follow-job.ts';
+
+/**
+ * The other end of the wire is a real Socket.IO server, told by each test what to send when: a server that
+ * behaves cannot be made to repeat, to skip or to drop at will.
+ */
+type Heard = Pick<ClientEvents, 'job:subscribe' | 'job:cancel'> & {
+  'job:ack': (payload: { seq: number }, ack: (answer: { ok: true }) => void) => void;
+  'job:unsubscribe': (payload: unknown, ack: (answer: { ok: true }) => void) => void;
+};
+type ServerSocket = Socket<Heard, ServerEvents>;
+
+const jobId = JobId.parse('019f0000-0000-7000-8000-000000000001');
+let http: HttpServer;
+let io: Server<Heard, ServerEvents>;
+let connection: JobsConnection;
+let subscriptions: { afterSeq: number; socket: ServerSocket }[];
+let acknowledged: number[];
+let row: Job;
+let onSubscribe: (socket: ServerSocket, afterSeq: number) => void;
+
+function event(seq: number, chunk = `line ${String(seq)}\n`): JobEvent {
+  return { jobId, seq, stream: 'stdout', chunk, ts: '2026-01-01T00:00:00.000Z' };
+}
+
+function jobRow(change: Partial<Job> = {}): Job {
+  return {
+    id: jobId,
+    command: 'make',
+    type: 'stream',
+    status: 'running',
+    reason: null,
+    exitCode: null,
+    signal: null,
+    workspaceId: null,
+    hostId: null,
+    cwd: '/',
+    timeout: null,
+    cancelRequested: false,
+    createdAt: '2026-01-01T00:00:00.000Z',
+    startedAt: null,
+    finishedAt: null,
+    durationMs: null,
+    createdBy: 'test',
+    agent: null,
+    lastSeq: 0,
+    logBytes: 0,
+    ...change,
+  };
+}
+
+beforeEach(async () => {
+  subscriptions = [];
+  acknowledged = [];
+  row = jobRow();
+  onSubscribe = () => undefined;
+  http = createServer();
+  io = new Server(http, { transports: ['websocket'] });
+  io.of('/jobs').on('connection', (socket: ServerSocket) => {
+    socket.on('job:subscribe', ({ afterSeq = 0 }, ack) => {
+      subscriptions.push({ afterSeq, socket });
+      ack({ ok: true, job: row, lastSeq: row.lastSeq });
+      onSubscribe(socket, afterSeq);
+    });
+    socket.on('job:ack', ({ seq }, ack) => {
+      acknowledged.push(seq);
+      ack({ ok: true });
+    });
+    socket.on('job:unsubscribe', (_payload, ack) => ack({ ok: true }));
+    socket.on('job:cancel', (_payload, ack) =>
+      ack({ ok: false, error: { code: 'JOB_NOT_FOUND', message: 'no such job' } }),
+    );
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const { port } = http.address() as AddressInfo;
+  connection = connectJobs({ baseUrl: `http://127.0.0.1:${String(port)}` });
+});
+
+afterEach(async () => {
+  connection.close();
+  await io.close();
+});
+
+function follow(onSkipped?: (skipped: JobSkipped) => void): {
+  seqs: number[];
+  ends: string[];
+  subscription: JobSubscription;
+} {
+  const seqs: number[] = [];
+  const ends: string[] = [];
+  const subscription = connection.followJob({
+    jobId,
+    onEvents: (events) => void seqs.push(...events.map(({ seq }) => seq)),
+    onDone: ({ status }) => void ends.push(status),
+    ...(onSkipped ? { onSkipped } : {}),
+  });
+  return { seqs, ends, subscription };
+}
+
+function send(socket: ServerSocket, from: number, to: number): void {
+  for (let seq = from; seq <= to; seq++) socket.emit('job:log', event(seq));
+}
+
+test('events come in order, each once, whatever is repeated on the wire', async () => {
+  onSubscribe = (socket) => {
+    send(socket, 1, 3);
+    send(socket, 2, 5);
+  };
+  const { seqs } = follow();
+  await vi.waitFor(() => expect(seqs).toEqual([1, 2, 3, 4, 5]));
+  expect(subscriptions).toHaveLength(1);
+});
+
+test('a gap is asked for from the last event that came', async () => {
+  onSubscribe = (socket, afterSeq) => {
+    if (afterSeq === 0) {
+      send(socket, 1, 2);
+      send(socket, 5, 6);
+    } else send(socket, afterSeq + 1, 6);
+  };
+  const { seqs } = follow();
+  await vi.waitFor(() => expect(seqs).toEqual([1, 2, 3, 4, 5, 6]));
+  expect(subscriptions.map(({ afterSeq }) => afterSeq)).toEqual([0, 2]);
+});
+
+test('after a lost connection it goes on from its last event', async () => {
+  onSubscribe = (socket, afterSeq) => send(socket, afterSeq + 1, afterSeq === 0 ? 3 : 6);
+  const { seqs } = follow();
+  await vi.waitFor(() => expect(seqs).toHaveLength(3));
+  subscriptions[0]?.socket.conn.close();
+  await vi.waitFor(() => expect(seqs).toEqual([1, 2, 3, 4, 5, 6]), 5000);
+  expect(subscriptions.map(({ afterSeq }) => afterSeq)).toEqual([0, 3]);
+});
+
+test('what was skipped is told in its place, and the log goes on after it', async () => {
+  onSubscribe = (socket) => {
+    send(socket, 1, 2);
+    socket.emit('job:skipped', { jobId, fromSeq: 3, toSeq: 9 });
+    send(socket, 10, 11);
+  };
+  const skipped: JobSkipped[] = [];
+  const { seqs } = follow((one) => skipped.push(one));
+  await vi.waitFor(() => expect(seqs).toEqual([1, 2, 10, 11]));
+  expect(skipped).toEqual([{ jobId, fromSeq: 3, toSeq: 9 }]);
+  expect(subscriptions).toHaveLength(1);
+});
+
+test('a reader that cannot miss anything asks for what was skipped', async () => {
+  onSubscribe = (socket, afterSeq) => {
+    if (afterSeq === 0) {
+      send(socket, 1, 2);
+      socket.emit('job:skipped', { jobId, fromSeq: 3, toSeq: 4 });
+    } else send(socket, afterSeq + 1, 5);
+  };
+  const { seqs } = follow();
+  await vi.waitFor(() => expect(seqs).toEqual([1, 2, 3, 4, 5]));
+});
+
+test('the end comes once, after the last event was processed', async () => {
+  const order: string[] = [];
+  onSubscribe = (socket) => {
+    send(socket, 1, 2);
+    socket.emit('job:done', { jobId, status: 'failed', exitCode: 2, signal: null });
+    socket.emit('job:done', { jobId, status: 'failed', exitCode: 2, signal: null });
+  };
+  connection.followJob({
+    jobId,
+    onEvents: async (events) => {
+      await new Promise(setImmediate);
+      order.push(...events.map(({ seq }) => String(seq)));
+    },
+    onDone: ({ status, exitCode }) => void order.push(`${status} ${String(exitCode)}`),
+  });
+  await vi.waitFor(() => expect(order).toEqual(['1', '2', 'failed 2']));
+});
+
+test('a job that ended while nobody was connected ends here as well', async () => {
+  row = jobRow({ status: 'done', exitCode: 0, lastSeq: 3 });
+  onSubscribe = (socket) => send(socket, 1, 3);
+  const { ends, seqs } = follow();
+  await vi.waitFor(() => expect(ends).toEqual(['done']));
+  expect(seqs).toEqual([1, 2, 3]);
+});
+
+test('what was processed is acknowledged, and nothing before it', async () => {
+  onSubscribe = (socket) => send(socket, 1, 4);
+  let release = (): void => undefined;
+  const processing = new Promise<void>((resolve) => (release = resolve));
+  const begun = vi.fn();
+  connection.followJob({
+    jobId,
+    onEvents: async () => {
+      begun();
+      await processing;
+    },
+  });
+  await vi.waitFor(() => expect(begun).toHaveBeenCalled());
+  expect(acknowledged).toEqual([]);
+  release();
+  await vi.waitFor(() => expect(acknowledged.at(-1)).toBe(4));
+});
+
+test('a closed follower hears nothing more, and its neighbour goes on', async () => {
+  let socket: ServerSocket | undefined;
+  onSubscribe = (to, afterSeq) => {
+    socket = to;
+    send(to, afterSeq + 1, 2);
+  };
+  const first = follow();
+  const second = follow();
+  await vi.waitFor(() =>
+    expect([first.seqs, second.seqs]).toEqual([
+      [1, 2],
+      [1, 2],
+    ]),
+  );
+  first.subscription.close();
+  if (socket) send(socket, 3, 3);
+  await vi.waitFor(() => expect(second.seqs).toEqual([1, 2, 3]));
+  expect(first.seqs).toEqual([1, 2]);
+});
+
+test('a refused command is thrown in the words of the server', async () => {
+  await expect(connection.command('job:cancel', { jobId })).rejects.toMatchObject({
+    code: 'JOB_NOT_FOUND',
+    message: 'no such job',
+  });
+});
+
+test('a refused handshake says why, and nothing is tried again', async () => {
+  io.of('/jobs').use((_socket, next) => {
+    next(Object.assign(new Error('no'), { data: { code: 'UNAUTHENTICATED', message: 'log in first' } }));
+  });
+  const refused = connectJobs({ baseUrl: connection.baseUrl });
+  await vi.waitFor(() => expect(refused.state.phase).toBe('refused'));
+  expect(refused.state.error).toMatchObject({ code: 'UNAUTHENTICATED', message: 'log in first' });
+  await expect(refused.command('jobs:watch', { watch: true })).rejects.toMatchObject({
+    code: 'UNAUTHENTICATED',
+  });
+  refused.close();
+});
+
+test('a handshake that the database is missing for is tried again, by itself', async () => {
+  await vi.waitFor(() => expect(connection.state.phase).toBe('live'));
+  let attempts = 0;
+  io.of('/jobs').use((_socket, next) => {
+    attempts += 1;
+    if (attempts > 2) next();
+    else next(Object.assign(new Error('no'), { data: { code: 'DATABASE_UNAVAILABLE', message: 'wait' } }));
+  });
+  const patient = connectJobs({ baseUrl: connection.baseUrl });
+  const seen: string[] = [];
+  patient.onState(({ phase, error }) => seen.push(error ? `${phase}: ${error.message}` : phase));
+  await vi.waitFor(() => expect(patient.state.phase).toBe('live'), 5000);
+  expect(seen).toEqual(['connecting', 'connecting: wait', 'connecting: wait', 'live']);
+  patient.close();
+});
+
+test('a closed connection does not come back for a handshake that was to be tried again', async () => {
+  await vi.waitFor(() => expect(connection.state.phase).toBe('live'));
+  const attempt = vi.fn();
+  io.of('/jobs').use((_socket, next) => {
+    attempt();
+    next(Object.assign(new Error('no'), { data: { code: 'DATABASE_UNAVAILABLE', message: 'wait' } }));
+  });
+  const patient = connectJobs({ baseUrl: connection.baseUrl });
+  await vi.waitFor(() => expect(patient.state.error?.message).toBe('wait'));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const before = attempt.mock.calls.length;
+    patient.close();
+    await vi.runAllTimersAsync();
+    expect(patient.state.phase).toBe('closed');
+    expect(attempt).toHaveBeenCalledTimes(before);
+  } finally {
+    vi.useRealTimers();
+  }
+});

@@ -1,0 +1,4 @@
+export * from './connection.ts';
+export * from './follow-job.ts';
+export * from './rest.ts';
+export * from './unreachable.ts';

@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import { Host } from './hosts.ts';
+import { JobId } from './ids.ts';
+import { JobType } from './states.ts';
+
+/** The streams of a run that have spool files; `system` lines come with transitions and notes instead. */
+export const SpoolStream = z.enum(['stdout', 'stderr']);
+export type SpoolStream = z.infer<typeof SpoolStream>;
+
+/** Largest chunk of one event, in bytes. */
+export const maxChunkBytes = 64 * 1024;
+
+/** A job as an agent gets it. */
+export const ClaimedJob = z.object({
+  id: JobId,
+  type: JobType,
+  command: z.string(),
+  cwd: z.string().nullable(),
+  env: z.record(z.string(), z.string()),
+  color: z.boolean(),
+  timeout: z.number().nullable().describe('Seconds'),
+  cols: z.int(),
+  rows: z.int(),
+  host: Host.nullable(),
+  /** Counts the times that an agent took this job; every later write carries it, and a stale one is refused. */
+  fence: z.int(),
+  status: z.enum(['acknowledged', 'running']),
+  cancelRequested: z.boolean(),
+  /** Bytes stored per stream: an adopter ships from here. */
+  offsets: z.object({ stdout: z.int(), stderr: z.int() }),
+  startedAt: z.iso.datetime().nullable(),
+});
+export type ClaimedJob = z.infer<typeof ClaimedJob>;
+
+export interface JobRef {
+  jobId: JobId;
+  fence: number;
+}
+
+/** A piece of a spool file. Pieces of one stream in one append are contiguous and in order. */
+export interface SpoolChunk {
+  stream: SpoolStream;
+  /** Byte offset of the first byte in its stream. */
+  offset: number;
+  bytes: Uint8Array;
+  /** When it was read. */
+  ts: Date;
+}
+
+export type Offsets = Record<SpoolStream, number>;
+
+/**
+ * accepted: stored (a repeat of what was there changes nothing) · wrong-offset: the server has `offsets`, go on
+ * from there · lease-lost: another fence owns the job, stop shipping.
+ */
+export type AppendResult =
+  | { status: 'accepted'; offsets: Offsets }
+  | { status: 'wrong-offset'; offsets: Offsets }
+  | { status: 'lease-lost' };
+
+/** How a run ended. */
+export interface RunOutcome {
+  status: 'done' | 'failed' | 'cancelled' | 'timed_out' | 'lost';
+  exitCode: number | null;
+  signal: string | null;
+  reason: string | null;
+  startedAt: Date | null;
+  finishedAt: Date;
+  /** System lines that close the log: what died, exit, timing. Without line ends. */
+  lines: string[];
+}
+
+/**
+ * What an agent asks of the server: a call in-process, HTTPS from another machine. Every method may reject with
+ * DATABASE_UNAVAILABLE, and then can be repeated as it was: each is idempotent.
+ */
+export interface AgentApi {
+  /** Takes up to `slots` pending jobs, oldest first. */
+  claim(agent: string, slots: number): Promise<ClaimedJob[]>;
+  /** Every job that this agent has and that is not final: after a restart these are adopted or declared lost. */
+  assigned(agent: string): Promise<ClaimedJob[]>;
+  /** acknowledged → running, with the system lines that open the log. False: the lease is lost. */
+  started(ref: JobRef, startedAt: Date, lines: string[]): Promise<boolean>;
+  /** A job that provably never began goes back to pending. False: the lease is lost. */
+  release(ref: JobRef, reason: string): Promise<boolean>;
+  append(ref: JobRef, chunks: SpoolChunk[]): Promise<AppendResult>;
+  /** System lines in the middle of a run: signals, cuts. */
+  note(ref: JobRef, lines: string[]): Promise<void>;
+  /** The final state; `sizes` are the bytes of the spool, which must all be stored: else the offsets to go on from. */
+  finish(ref: JobRef, outcome: RunOutcome, sizes: Offsets): Promise<AppendResult>;
+}
+
+/** What the server tells an agent. Hints: the agent also polls. */
+export interface AgentHints {
+  jobsPending(): void;
+  cancelRequested(jobId: JobId): void;
+}

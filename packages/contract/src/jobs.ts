@@ -1,0 +1,131 @@
+import { z } from 'zod';
+import { HostId, JobId, WorkspaceId } from './ids.ts';
+import { JobStatus, JobType, LogStream } from './states.ts';
+import { Directory, noNul, Timestamp } from './text.ts';
+
+/** Longest command, in characters. */
+export const maxCommandLength = 32_768;
+/** The kernel's limit for one argument, with its final NUL (MAX_ARG_STRLEN in Linux). */
+const maxArgumentBytes = 131_072;
+
+const EnvName = z
+  .string()
+  .regex(
+    /^[A-Za-z_][A-Za-z0-9_]*$/,
+    'must be a shell variable name: letters, digits and _, not starting with a digit',
+  );
+
+/** What to run: the payload of `execute-command` and the body of `POST /jobs`. */
+export const JobSubmission = z.strictObject({
+  command: noNul(z.string())
+    .min(1, 'must not be empty')
+    .max(maxCommandLength, `must be at most ${String(maxCommandLength)} characters`)
+    .refine(
+      (command) => new TextEncoder().encode(command).length < maxArgumentBytes,
+      `must be less than ${String(maxArgumentBytes)} bytes in UTF-8, the kernel's limit for one argument`,
+    )
+    .describe('Given to `sh -c`'),
+  type: z
+    .enum(['stream', 'terminal', 'ssh'])
+    .optional()
+    .describe('Default: `ssh` when `host` is given or the workspace is on a host, else `stream`'),
+  workspaceId: WorkspaceId.optional().describe('Run in the directory (and on the host) of this workspace'),
+  cwd: Directory.optional().describe(
+    'Run in this directory; default: the workspace’s, else where the server was started, on a host the home directory',
+  ),
+  host: noNul(z.string())
+    .min(1)
+    .max(100)
+    .optional()
+    .describe('Name or id of a host of the inventory (type `ssh`)'),
+  env: z
+    .record(EnvName, noNul(z.string()).max(32_768))
+    .refine((env) => Object.keys(env).length <= 500, 'must have at most 500 variables')
+    .optional()
+    .describe('Added to the job environment'),
+  timeout: z
+    .number()
+    .min(0)
+    .max(30 * 86_400)
+    .optional()
+    .describe('Seconds until the job is ended as `timed_out`; 0 or absent: none'),
+  color: z
+    .boolean()
+    .optional()
+    .describe('Ask tools for colour (`FORCE_COLOR`, `CLICOLOR_FORCE`); default true'),
+  cols: z.int().min(2).max(1000).optional().describe('Terminal width; default 80'),
+  rows: z.int().min(2).max(1000).optional().describe('Terminal height; default 24'),
+  idempotencyKey: noNul(z.string())
+    .min(1)
+    .max(200)
+    .optional()
+    .describe('The same key again returns the first job'),
+});
+export type JobSubmission = z.infer<typeof JobSubmission>;
+
+export const Job = z.object({
+  id: JobId,
+  command: z.string(),
+  type: JobType,
+  status: JobStatus,
+  reason: z.string().nullable().describe('Why it waits, failed, was cancelled or is lost'),
+  exitCode: z.int().nullable().describe('As a shell reports it: 128 + n after signal n'),
+  signal: z.string().nullable().describe('The signal that ended it, for example SIGTERM'),
+  workspaceId: WorkspaceId.nullable(),
+  hostId: HostId.nullable(),
+  cwd: z.string().nullable(),
+  timeout: z.number().nullable().describe('Seconds'),
+  cancelRequested: z.boolean().describe('Somebody asked for its end; true for ever after'),
+  createdAt: Timestamp,
+  startedAt: Timestamp.nullable(),
+  finishedAt: Timestamp.nullable(),
+  durationMs: z.number().nullable().describe('From start to end; null until the end'),
+  createdBy: z.string(),
+  agent: z.string().nullable(),
+  lastSeq: z.int().describe('The last stored event; 0: no output yet'),
+  logBytes: z.int().describe('Stored bytes of stdout and stderr'),
+});
+export type Job = z.infer<typeof Job>;
+
+export const JobEvent = z.object({
+  jobId: JobId,
+  seq: z.int().min(1).describe('Counts from 1 without gaps per job'),
+  stream: LogStream,
+  chunk: z.string().describe('Text; bytes that are not UTF-8 appear as U+FFFD'),
+  ts: Timestamp.describe('When the agent read it'),
+});
+export type JobEvent = z.infer<typeof JobEvent>;
+
+export const JobFilter = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+  before: JobId.optional().describe('`nextBefore` of the page before this one'),
+  status: JobStatus.optional(),
+  type: JobType.optional(),
+  workspaceId: WorkspaceId.optional(),
+  q: noNul(z.string()).max(200).optional().describe('Part of the command'),
+});
+export type JobFilter = z.infer<typeof JobFilter>;
+
+export const JobPage = z.object({ jobs: z.array(Job), nextBefore: JobId.nullable() });
+export type JobPage = z.infer<typeof JobPage>;
+
+export const EventsQuery = z.strictObject({
+  afterSeq: z.coerce.number().int().min(0).default(0),
+  limit: z.coerce.number().int().min(1).max(1000).default(500),
+});
+
+export const EventPage = z.object({
+  events: z.array(JobEvent),
+  lastSeq: z.int().describe('The last stored event of the job at the time of reading'),
+});
+export type EventPage = z.infer<typeof EventPage>;
+
+export const LogQuery = z.strictObject({
+  stream: z
+    .enum(['stdout', 'stderr', 'system', 'all'])
+    .optional()
+    .describe(
+      'Default: stdout and stderr in order of `seq`, exactly what the command wrote; `all` adds the system lines',
+    ),
+  download: z.string().optional().describe('Present: as an attachment with a file name'),
+});

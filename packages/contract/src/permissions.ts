@@ -1,0 +1,19 @@
+import { z } from 'zod';
+
+/**
+ * What a route or socket event requires. One role exists today and holds all of them; routes and events
+ * declare theirs so that roles can come without touching them. `public` needs no credential.
+ */
+export const Permission = z.enum([
+  'public',
+  'session:use',
+  'jobs:read',
+  'jobs:run',
+  'jobs:cancel',
+  'workspaces:read',
+  'workspaces:write',
+  'hosts:read',
+  'hosts:write',
+  'system:read',
+]);
+export type Permission = z.infer<typeof Permission>;

@@ -1,0 +1,162 @@
+import { z } from 'zod';
+import type { ErrorCode, FieldIssue } from './errors.ts';
+import { JobId } from './ids.ts';
+import { Job, JobEvent, JobSubmission } from './jobs.ts';
+import type { Permission } from './permissions.ts';
+import { JobStatus } from './states.ts';
+
+/** The Socket.IO namespace of jobs; path `/socket.io`. */
+export const jobsNamespace = '/jobs';
+
+/**
+ * Largest message that the server takes, in bytes; a larger one ends the connection. Well above what any schema allows,
+ * so that what is merely too long is answered and not cut off.
+ */
+export const maxSocketMessage = 1024 * 1024;
+
+/** Largest payload of one terminal input message, in characters; longer pastes are sent in pieces. */
+export const maxInputLength = 16 * 1024;
+
+/**
+ * The screen of a terminal job as it is now: written into a fresh terminal of this size, it looks the same.
+ * The `job:log` events that follow continue exactly where it ends.
+ */
+export const TerminalScreen = z.object({ data: z.string(), cols: z.int(), rows: z.int() });
+export type TerminalScreen = z.infer<typeof TerminalScreen>;
+
+interface SocketCommand {
+  readonly permission: Permission;
+  readonly summary: string;
+  readonly payload: z.ZodType;
+  readonly answer: z.ZodType;
+}
+
+const empty = z.object({});
+const jobRef = z.strictObject({ jobId: JobId });
+const seq = z.int().min(0);
+
+/** Every event that a browser may send. Each is answered with `Ack`. */
+export const socketCommands = {
+  'execute-command': {
+    permission: 'jobs:run',
+    summary: 'Run a command and subscribe to its output from the first event',
+    payload: JobSubmission,
+    answer: z.object({ job: Job }),
+  },
+  'job:subscribe': {
+    permission: 'jobs:read',
+    summary: 'Get `job:log` from afterSeq + 1 on: history first, live after, no gap, no repeat',
+    payload: z.strictObject({
+      jobId: JobId,
+      afterSeq: seq.optional().describe('Default 0: from the beginning'),
+      screen: z
+        .boolean()
+        .optional()
+        .describe('Terminal jobs: begin with the screen as it is now instead of the history'),
+    }),
+    answer: z.object({
+      job: Job,
+      lastSeq: z.int(),
+      screen: TerminalScreen.nullable().optional(),
+      inControl: z.boolean().optional().describe('Terminal jobs: this socket may type'),
+    }),
+  },
+  'job:unsubscribe': {
+    permission: 'jobs:read',
+    summary: 'Stop `job:log` of a job',
+    payload: jobRef,
+    answer: empty,
+  },
+  'job:ack': {
+    permission: 'jobs:read',
+    summary: 'Everything up to seq has been processed (flow control)',
+    payload: z.strictObject({ jobId: JobId, seq }),
+    answer: empty,
+  },
+  'job:cancel': {
+    permission: 'jobs:cancel',
+    summary: 'As POST /jobs/cancel',
+    payload: jobRef,
+    answer: z.object({ job: Job }),
+  },
+  'job:input': {
+    permission: 'jobs:run',
+    summary: 'Type into a terminal job; only the socket in control may',
+    payload: z.strictObject({ jobId: JobId, data: z.string().min(1).max(maxInputLength) }),
+    answer: empty,
+  },
+  'job:resize': {
+    permission: 'jobs:run',
+    summary: 'Resize a terminal job; only the socket in control may',
+    payload: z.strictObject({ jobId: JobId, cols: z.int().min(2).max(1000), rows: z.int().min(2).max(1000) }),
+    answer: empty,
+  },
+  'job:take-control': {
+    permission: 'jobs:run',
+    summary: 'Become the one socket that types into a terminal job',
+    payload: jobRef,
+    answer: empty,
+  },
+  'jobs:watch': {
+    permission: 'jobs:read',
+    summary: 'Get `job:status` of every job; without it, only of the subscribed ones',
+    payload: z.strictObject({ watch: z.boolean().default(true) }).optional(),
+    answer: empty,
+  },
+} as const satisfies Record<string, SocketCommand>;
+
+export type SocketCommandName = keyof typeof socketCommands;
+export type SocketPayload<N extends SocketCommandName> = z.output<(typeof socketCommands)[N]['payload']>;
+export type SocketRequest<N extends SocketCommandName> = z.input<(typeof socketCommands)[N]['payload']>;
+export type SocketAnswer<N extends SocketCommandName> = z.output<(typeof socketCommands)[N]['answer']>;
+
+export interface SocketError {
+  code: ErrorCode;
+  message: string;
+  issues?: readonly FieldIssue[];
+}
+export type Ack<T> = ({ ok: true } & T) | { ok: false; error: SocketError };
+
+export const JobDone = z.object({
+  jobId: JobId,
+  status: JobStatus,
+  exitCode: z.int().nullable(),
+  signal: z.string().nullable(),
+});
+export type JobDone = z.infer<typeof JobDone>;
+
+export const JobSkipped = z.object({ jobId: JobId, fromSeq: z.int(), toSeq: z.int() });
+export type JobSkipped = z.infer<typeof JobSkipped>;
+
+export const JobControl = z.object({ jobId: JobId, inControl: z.boolean() });
+export type JobControl = z.infer<typeof JobControl>;
+
+export const JobResized = z.object({ jobId: JobId, cols: z.int(), rows: z.int() });
+export type JobResized = z.infer<typeof JobResized>;
+
+/** Every event that the server sends. Facts only: a command is answered by its acknowledgement. */
+export const socketFacts = {
+  'job:log': { summary: 'Output, in order of seq', payload: JobEvent },
+  'job:done': { summary: 'The end of a job, after its last `job:log`', payload: JobDone },
+  'job:status': { summary: 'The row of a job, whenever it changes', payload: Job },
+  'job:skipped': {
+    summary: 'This browser fell behind: these events were not sent and can be fetched',
+    payload: JobSkipped,
+  },
+  'job:control': {
+    summary: 'Terminal jobs: whether this socket may type, whenever that changes',
+    payload: JobControl,
+  },
+  'job:resized': {
+    summary: 'Terminal jobs: the socket in control gave the terminal this size',
+    payload: JobResized,
+  },
+} as const satisfies Record<string, { readonly summary: string; readonly payload: z.ZodType }>;
+
+export type ServerEvents = {
+  [N in keyof typeof socketFacts]: (fact: z.output<(typeof socketFacts)[N]['payload']>) => void;
+};
+
+export type ClientEvents = {
+  [N in SocketCommandName]: (payload: SocketRequest<N>, ack: (answer: Ack<SocketAnswer<N>>) => void) => void;
+};

@@ -1,0 +1,70 @@
+import type { Host, JobType } from '@vmo/contract';
+
+/** Everything that a strategy needs to start or find one run. */
+export interface RunSpec {
+  jobId: string;
+  command: string;
+  /** null: the strategy's own default (here: never null; on a host: the home directory). */
+  cwd: string | null;
+  /** Local runs: the whole environment. Remote runs: what is added to the remote one. */
+  env: Readonly<Record<string, string>>;
+  cols: number;
+  rows: number;
+  host: Host | null;
+  /** The run directory on this machine; its `stdout` and `stderr` are the spool. */
+  directory: string;
+  /** Words for the log from the middle of the run, such as a lost link. */
+  notice: (line: string) => void;
+}
+
+/** How a run ended, with its spool complete. */
+export type RunEnd =
+  | {
+      kind: 'exited';
+      /** As a shell reports it: 128 + n after signal n. */
+      exitCode: number;
+      /** Name of the signal that ended it, or null. */
+      signal: string | null;
+      startedAt: Date;
+      finishedAt: Date;
+      /** Processes of the run that were still alive after its end, as `name (pid)`. */
+      leftovers: string[];
+    }
+  /** The command never began, and never will. */
+  | { kind: 'not-started'; reason: string }
+  /** The run is gone and left no exit record. */
+  | { kind: 'lost'; reason: string };
+
+/** One execution that lives outside our process: it goes on when we end, and can be adopted by the next of us. */
+export interface Run {
+  readonly startedAt: Date;
+  /** Settles once; never rejects. */
+  readonly ended: Promise<RunEnd>;
+  /**
+   * Ends the run and everything that belongs to it: SIGTERM, `graceMs` for an orderly end, SIGKILL. Resolves when
+   * nothing of it is left, with the words for the log: none when nothing was alive any more. Calling it again joins the ladder that is under way.
+   */
+  cancel(graceMs: number): Promise<string[]>;
+  /** Stops watching. The run goes on. */
+  detach(): void;
+}
+
+/** How the jobs of one type are executed. */
+export interface Strategy {
+  readonly type: JobType;
+  /**
+   * Starts a run, detached from this process.
+   * @throws StartError when it could not be started, and provably did not begin
+   */
+  start(spec: RunSpec): Promise<Run>;
+  /** Finds a run again; null when it provably never began, and now never will. */
+  adopt(spec: RunSpec): Promise<Run | null>;
+}
+
+/** A run that could not be started; the message is the reason that people read. */
+export class StartError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'StartError';
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Runs the stages of `npm test` and sums them up:
+ *
+ *     node scripts/test.ts [check|fast|e2e …] [-- argument for the test runner …]
+ *
+ * Every stage runs, also after one that failed. The last line is `N passed, N failed`, counted from the reports of
+ * vitest and Playwright; a check, a threshold or a runner that failed without a failed test counts as one failure,
+ * and so does a skipped test on Linux, where everything that is tested is there.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '..');
+const reports = path.join(root, '.cache', 'test');
+const stages = ['check', 'fast', 'e2e'] as const;
+type Stage = (typeof stages)[number];
+
+interface Tally {
+  passed: number;
+  failed: number;
+}
+
+interface Command {
+  /** Path of the tool's program inside node_modules. */
+  tool: string;
+  args: string[];
+  cwd?: string;
+}
+
+const children = new Set<ChildProcess>();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    for (const child of children) child.kill(signal);
+    process.exitCode = 130;
+  });
+}
+
+/** Settings of a cockpit that the person runs must not steer the ones that the tests start. */
+function environment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(VMO_(?!TEST_)|DATABASE_URL$|INIT_CWD$)/.test(name),
+  );
+  return Object.fromEntries(kept);
+}
+
+/** @returns the exit code (1 for a signal) and, unless `live`, what the tool said */
+function run({ tool, args, cwd = root }: Command, live: boolean): Promise<{ code: number; output: string }> {
+  return new Promise((resolve, reject) => {
+    const output: Buffer[] = [];
+    const child = spawn(process.execPath, [path.join(root, 'node_modules', tool), ...args], {
+      cwd,
+      env: environment(),
+      stdio: ['ignore', live ? 'inherit' : 'pipe', live ? 'inherit' : 'pipe'],
+    });
+    children.add(child);
+    child.stdout?.on('data', (bytes: Buffer) => output.push(bytes));
+    child.stderr?.on('data', (bytes: Buffer) => output.push(bytes));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      children.delete(child);
+      resolve({ code: code ?? 1, output: Buffer.concat(output).toString() });
+    });
+  });
+}
+
+const seconds = (began: number) => `${((performance.now() - began) / 1000).toFixed(1)} s`;
+const print = (line: string) => process.stdout.write(`${line}\n`);
+
+const web = path.join(root, 'apps', 'web');
+
+/** Two queues, because ESLint takes about as long as everything else. */
+const checks: { name: string; commands: Command[] }[][] = [
+  [{ name: 'eslint', commands: [{ tool: 'eslint/bin/eslint.js', args: ['--max-warnings', '0', '.'] }] }],
+  [
+    { name: 'prettier', commands: [{ tool: 'prettier/bin/prettier.cjs', args: ['--check', '.'] }] },
+    { name: 'tsc', commands: [{ tool: 'typescript/bin/tsc', args: ['-p', 'tsconfig.json'] }] },
+    {
+      name: 'svelte-check',
+      commands: [
+        { tool: '@sveltejs/kit/svelte-kit.js', args: ['sync'], cwd: web },
+        {
+          tool: 'svelte-check/bin/svelte-check',
+          args: ['--tsconfig', './tsconfig.json', '--fail-on-warnings'],
+          cwd: web,
+        },
+      ],
+    },
+    { name: 'knip', commands: [{ tool: 'knip/bin/knip.js', args: [] }] },
+  ],
+];
+
+async function check(): Promise<Tally> {
+  let failed = 0;
+  await Promise.all(
+    checks.map(async (queue) => {
+      for (const { name, commands } of queue) {
+        const began = performance.now();
+        let said: string | undefined;
+        for (const command of commands) {
+          const { code, output } = await run(command, false);
+          if (code !== 0) said = output.trimEnd();
+          if (said !== undefined) break;
+        }
+        if (said !== undefined) failed += 1;
+        print(
+          said === undefined
+            ? `✓ ${name} (${seconds(began)})`
+            : `${said}\n✕ ${name} failed (${seconds(began)})`,
+        );
+      }
+    }),
+  );
+  return { passed: 0, failed };
+}
+
+/** The report as far as it is used here; a runner that wrote none has failed before its first test. */
+function readReport<T>(file: string): Partial<T> {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Partial<T>;
+  } catch {
+    return {};
+  }
+}
+
+function toTally(passed: number, failed: number, skipped: number, code: number): Tally {
+  if (skipped > 0) print(`${String(skipped)} tests were skipped.`);
+  const failures = failed + (process.platform === 'linux' ? skipped : 0);
+  return { passed, failed: failures === 0 && code !== 0 ? 1 : failures };
+}
+
+async function fast(args: string[]): Promise<Tally> {
+  const file = path.join(reports, 'fast.json');
+  rmSync(file, { force: true });
+  // The thresholds hold for the whole suite, not for a part of it.
+  const coverage = args.length === 0 ? ['--coverage'] : [];
+  const report = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  const { code } = await run(
+    { tool: 'vitest/vitest.mjs', args: ['run', ...coverage, ...report, ...args] },
+    true,
+  );
+  const {
+    numPassedTests = 0,
+    numFailedTests = 0,
+    numPendingTests = 0,
+    numTodoTests = 0,
+  } = readReport<Record<'numPassedTests' | 'numFailedTests' | 'numPendingTests' | 'numTodoTests', number>>(
+    file,
+  );
+  return toTally(numPassedTests, numFailedTests, numPendingTests + numTodoTests, code);
+}
+
+async function e2e(args: string[]): Promise<Tally> {
+  // Named in playwright.config.ts as well.
+  const file = path.join(reports, 'e2e.json');
+  rmSync(file, { force: true });
+  const { code } = await run({ tool: '@playwright/test/cli.js', args: ['test', ...args] }, true);
+  const { stats } = readReport<{ stats: Record<'expected' | 'unexpected' | 'flaky' | 'skipped', number> }>(
+    file,
+  );
+  return toTally(
+    stats?.expected ?? 0,
+    (stats?.unexpected ?? 0) + (stats?.flaky ?? 0),
+    stats?.skipped ?? 0,
+    code,
+  );
+}
+
+const isStage = (word: string): word is Stage => stages.some((stage) => stage === word);
+
+const words = process.argv.slice(2);
+const named: Stage[] = [];
+while (words[0] !== undefined && isStage(words[0])) {
+  named.push(words[0]);
+  words.shift();
+}
+if (words[0] === '--') words.shift();
+if (words.length > 0 && (named.length !== 1 || named[0] === 'check')) {
+  process.stderr.write(`vmo: there is no stage "${words[0] ?? ''}": ${stages.join(', ')}\n`);
+  process.exit(2);
+}
+
+mkdirSync(reports, { recursive: true });
+const total: Tally = { passed: 0, failed: 0 };
+const summary: string[] = [];
+for (const stage of named.length > 0 ? named : stages) {
+  if (process.exitCode === 130) break;
+  print(`\n── ${stage} ──`);
+  const began = performance.now();
+  const tally = await { check, fast, e2e }[stage](words);
+  total.passed += tally.passed;
+  total.failed += tally.failed;
+  summary.push(`${tally.failed === 0 ? '✓' : '✕'} ${stage.padEnd(5)} ${seconds(began).padStart(8)}`);
+}
+print(`\n${summary.join('\n')}`);
+print(`${String(total.passed)} passed, ${String(total.failed)} failed`);
+process.exitCode ??= total.failed === 0 ? 0 : 1;

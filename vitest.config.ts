@@ -1,0 +1,37 @@
+import { defineConfig } from 'vitest/config';
+
+const notTests = ['**/node_modules/**', '**/build/**', '**/.svelte-kit/**', 'tests/e2e/**'];
+
+export default defineConfig({
+  test: {
+    // A forgotten `.only` must not make the suite small and green.
+    allowOnly: false,
+    // Real Postgres, sshd and make on a busy machine; a test that hangs still ends.
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    projects: [
+      {
+        test: {
+          name: 'node',
+          environment: 'node',
+          include: ['{apps,packages}/*/src/**/*.test.ts', 'db/src/**/*.test.ts', 'tests/**/*.test.ts'],
+          exclude: [...notTests, 'apps/web/**'],
+        },
+      },
+      {
+        extends: './apps/web/vite.config.ts',
+        root: './apps/web',
+        test: { name: 'web', environment: 'node', include: ['src/**/*.test.ts'], exclude: notTests },
+      },
+    ],
+    coverage: {
+      provider: 'v8',
+      include: ['packages/execution/src/**/*.ts'],
+      // The two programs are measured nowhere: they run as processes of their own, where their tests see them work.
+      exclude: ['**/*.test.ts', '**/testing.ts', '**/terminal/{host,attach}-main.ts'],
+      reporter: ['text', 'json-summary'],
+      reportOnFailure: true,
+      thresholds: { 'packages/execution/src/**': { lines: 95, branches: 95 } },
+    },
+  },
+});

@@ -73,7 +73,9 @@ describe.each(processTables)('the process table from %s', (_, table) => {
   });
 
   it('tells a zombie', async () => {
-    const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 61'], {
+    // The child ends once its parent is a program that never reaps: a shell would do so between two commands.
+    const child = 'until [ "$(ps -o comm= -p $PPID)" = sleep ]; do sleep 0.01; done';
+    const parent = spawn('sh', ['-c', `sh -c '${child}' & echo $!; exec sleep 61`], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     children.push(parent);

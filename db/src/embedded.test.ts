@@ -48,7 +48,9 @@ it('makes a cluster, stops it, and finds its data again', async () => {
 it('adopts one that is running', async () => {
   const again = await startEmbeddedPostgres({ directory: home.path });
   expect(again.pid).toBe(running?.pid);
-  running = again;
+  // Both watch over it: one that is left would start it again behind the back of the tests that follow.
+  await Promise.all([running?.stop(), again.stop()]);
+  running = await startEmbeddedPostgres({ directory: home.path });
 });
 
 it('is started again when its postmaster is killed, with everything that was committed', async () => {

@@ -1,8 +1,8 @@
-import { expect, history, outputRow, rowWith, submit, test } from './story.ts';
+import { chooseWorkspace, expect, history, outputRow, rowWith, submit, test } from './story.ts';
 import type { Page } from '@playwright/test';
 
 async function chooseDemo(page: Page): Promise<void> {
-  await page.getByLabel('Workspace', { exact: true }).first().selectOption({ label: 'demo' });
+  await chooseWorkspace(page, 'demo');
   await expect(page.getByRole('button', { name: /^hello/ })).toBeVisible();
 }
 

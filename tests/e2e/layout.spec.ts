@@ -1,4 +1,4 @@
-import { anotherBrowser, expect, rowWith, submit, finished, test, jobUrl } from './story.ts';
+import { anotherBrowser, chooseWorkspace, expect, rowWith, submit, finished, test, jobUrl } from './story.ts';
 import type { Locator, Page } from '@playwright/test';
 
 const sizes = [
@@ -74,7 +74,7 @@ for (const theme of ['dark', 'light'] as const) {
       const job = await submit(server, { command: 'seq 1 200; echo wrong >&2; exit 3' });
       await finished(server, job);
       const page = await anotherBrowser(browser, server, { viewport, colorScheme: theme });
-      await page.getByLabel('Workspace', { exact: true }).first().selectOption({ label: 'demo' });
+      await chooseWorkspace(page, 'demo');
       const target = page.getByRole('button', { name: /^hello/ });
       const log = page.getByRole('region', { name: 'Log' });
       const row = page

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   anotherBrowser,
+  chooseWorkspace,
   expect,
   history,
   jobUrl,
@@ -15,7 +16,7 @@ import {
 } from './story.ts';
 
 test('one click on a target shows its coloured output live, stderr set apart', async ({ cockpit }) => {
-  await cockpit.getByLabel('Workspace', { exact: true }).first().selectOption({ label: 'demo' });
+  await chooseWorkspace(cockpit, 'demo');
   await cockpit.getByRole('textbox', { name: 'SPEED' }).fill('20');
   await cockpit.getByRole('button', { name: /^build default/ }).click();
 
@@ -51,7 +52,7 @@ test('a typed command runs in the workspace, and arrow up brings it back', async
 test('the run buttons of a workspace wait while a job of theirs is active, unless parallel runs are on', async ({
   cockpit,
 }) => {
-  await cockpit.getByLabel('Workspace', { exact: true }).first().selectOption({ label: 'demo' });
+  await chooseWorkspace(cockpit, 'demo');
   const hello = cockpit.getByRole('button', { name: /^hello/ });
   await cockpit.getByRole('button', { name: /^watch/ }).click();
   await expect(hello).toBeDisabled();

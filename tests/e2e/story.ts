@@ -123,6 +123,14 @@ export const outputRow = (page: Page, text: string | RegExp) =>
   rowWith(page, text).and(page.locator(':not(.system)'));
 export const outputOf = (page: Page) => page.getByRole('log', { name: /^Output of/ });
 
+/** In the run panel; the history has a filter of the same name, which may be drawn first. */
+export async function chooseWorkspace(page: Page, label: string): Promise<void> {
+  await page
+    .getByRole('region', { name: 'Run', exact: true })
+    .getByLabel('Workspace', { exact: true })
+    .selectOption({ label });
+}
+
 export async function typeCommand(page: Page, command: string): Promise<void> {
   const field = page.getByRole('textbox', { name: /^Command/ });
   await field.fill(command);

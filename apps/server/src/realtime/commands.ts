@@ -45,7 +45,8 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
       return {
         answer: {
           job,
-          lastSeq: job.lastSeq,
+          // Output is stored before it is drawn, so the screen may be behind the log: what it does not show follows.
+          lastSeq: first?.afterSeq ?? job.lastSeq,
           ...(wantsScreen ? { screen: live?.screen ?? null } : {}),
           ...(isTerminal ? { inControl: control.isInControl(jobId, client) } : {}),
         },

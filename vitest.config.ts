@@ -15,7 +15,17 @@ export default defineConfig({
           name: 'node',
           environment: 'node',
           include: ['{apps,packages}/*/src/**/*.test.ts', 'db/src/**/*.test.ts', 'tests/**/*.test.ts'],
-          exclude: [...notTests, 'apps/web/**'],
+          exclude: [...notTests, 'apps/web/**', 'tests/faults/**'],
+        },
+      },
+      {
+        test: {
+          name: 'faults',
+          environment: 'node',
+          include: ['tests/faults/*.test.ts'],
+          // Each breaks a machine of its own and measures what happens: beside another one, it would measure that.
+          fileParallelism: false,
+          testTimeout: process.env.VMO_TEST_FAULTS === 'long' ? 86_400_000 : 300_000,
         },
       },
       {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# `npm test`: makes everything ready, then runs the stages check, fast and e2e, or the ones named as arguments.
+# `npm test`: makes everything ready, then runs the stages check, fast, faults and e2e, or the ones named as arguments.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/node.sh

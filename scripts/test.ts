@@ -1,7 +1,7 @@
 /**
  * Runs the stages of `npm test` and sums them up:
  *
- *     node scripts/test.ts [check|fast|e2e …] [-- argument for the test runner …]
+ *     node scripts/test.ts [check|fast|faults|e2e …] [-- argument for the test runner …]
  *
  * Every stage runs, also after one that failed. The last line is `N passed, N failed`, counted from the reports of
  * vitest and Playwright; a check, a threshold or a runner that failed without a failed test counts as one failure,
@@ -13,7 +13,7 @@ import path from 'node:path';
 
 const root = path.resolve(import.meta.dirname, '..');
 const reports = path.join(root, '.cache', 'test');
-const stages = ['check', 'fast', 'e2e'] as const;
+const stages = ['check', 'fast', 'faults', 'e2e'] as const;
 type Stage = (typeof stages)[number];
 
 interface Tally {
@@ -129,16 +129,11 @@ function toTally(passed: number, failed: number, skipped: number, code: number):
   return { passed, failed: failures === 0 && code !== 0 ? 1 : failures };
 }
 
-async function fast(args: string[]): Promise<Tally> {
-  const file = path.join(reports, 'fast.json');
+async function vitest(name: string, args: string[]): Promise<Tally> {
+  const file = path.join(reports, `${name}.json`);
   rmSync(file, { force: true });
-  // The thresholds hold for the whole suite, not for a part of it.
-  const coverage = args.length === 0 ? ['--coverage'] : [];
-  const report = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
-  const { code } = await run(
-    { tool: 'vitest/vitest.mjs', args: ['run', ...coverage, ...report, ...args] },
-    true,
-  );
+  const report = ['--reporter=json', `--outputFile.json=${file}`];
+  const { code } = await run({ tool: 'vitest/vitest.mjs', args: ['run', ...report, ...args] }, true);
   const {
     numPassedTests = 0,
     numFailedTests = 0,
@@ -148,6 +143,18 @@ async function fast(args: string[]): Promise<Tally> {
     file,
   );
   return toTally(numPassedTests, numFailedTests, numPendingTests + numTodoTests, code);
+}
+
+function fast(args: string[]): Promise<Tally> {
+  // The thresholds hold for the whole suite, not for a part of it.
+  const coverage = args.length === 0 ? ['--coverage'] : [];
+  const projects = ['--project=node', '--project=web'];
+  return vitest('fast', ['--reporter=default', ...projects, ...coverage, ...args]);
+}
+
+function faults(args: string[]): Promise<Tally> {
+  const reporter = './tests/faults/support/reporter.ts';
+  return vitest('faults-run', ['--reporter=default', `--reporter=${reporter}`, '--project=faults', ...args]);
 }
 
 async function e2e(args: string[]): Promise<Tally> {
@@ -187,10 +194,10 @@ for (const stage of named.length > 0 ? named : stages) {
   if (process.exitCode === 130) break;
   print(`\n── ${stage} ──`);
   const began = performance.now();
-  const tally = await { check, fast, e2e }[stage](words);
+  const tally = await { check, fast, faults, e2e }[stage](words);
   total.passed += tally.passed;
   total.failed += tally.failed;
-  summary.push(`${tally.failed === 0 ? '✓' : '✕'} ${stage.padEnd(5)} ${seconds(began).padStart(8)}`);
+  summary.push(`${tally.failed === 0 ? '✓' : '✕'} ${stage.padEnd(6)} ${seconds(began).padStart(8)}`);
 }
 print(`\n${summary.join('\n')}`);
 print(`${String(total.passed)} passed, ${String(total.failed)} failed`);

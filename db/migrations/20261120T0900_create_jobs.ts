@@ -55,9 +55,17 @@ export async function up(db: Kysely<any>): Promise<void> {
       last_seq            integer not null default 0,
       stdout_bytes        bigint not null default 0,
       stderr_bytes        bigint not null default 0,
-      line_count          bigint not null default 0,
-      stdout_open         boolean not null default false,
-      stderr_open         boolean not null default false
+      line_counts         integer[] not null default '{0,0,0,0,0}',
+      stdout_line         integer,
+      stderr_line         integer,
+      cut_bytes           bigint not null default 0,
+      log_verified        boolean not null default false,
+      log_expired         boolean not null default false,
+      marks_seq           integer not null default 0,
+      error_count         integer not null default 0,
+      warning_count       integer not null default 0,
+      secrets             bytea,
+      secret_names        text[] not null default '{}'
     )`.execute(db);
   await sql`create index idx_jobs_status on jobs (status)`.execute(db);
   // The queue and an agent's own jobs are a handful among millions: both are found by this small index.
@@ -81,11 +89,27 @@ export async function up(db: Kysely<any>): Promise<void> {
       stream_offset bigint not null,
       size          integer not null,
       codec         smallint not null default 0,
-      lines_before  bigint not null,
+      lines_before  integer[] not null,
+      continues     integer,
       primary key (id, ts)
     ) partition by range (ts)`.execute(db);
   // Chunks are compressed by us where it pays: Postgres's own compression halves the speed of a flood.
   await sql`alter table job_events alter column chunk set storage external`.execute(db);
   await sql`create index idx_job_events_job_id_ts on job_events (job_id, ts)`.execute(db);
   await sql`create unique index idx_job_events_job_id_seq on job_events (job_id, seq, ts)`.execute(db);
+  // Logs that have ended and are still to be looked through; mostly none.
+  await sql`
+    create index idx_jobs_unmarked on jobs (id)
+      where finished_at is not null and marks_seq < last_seq and not log_expired`.execute(db);
+  await sql`
+    create table job_marks (
+      job_id   uuid not null references jobs (id) on delete cascade,
+      number   integer not null,
+      kind     text not null check (kind in ('group', 'recipe', 'directory', 'error', 'warning')),
+      line     integer not null,
+      end_line integer,
+      depth    integer not null default 0,
+      words    text not null,
+      primary key (job_id, number)
+    )`.execute(db);
 }

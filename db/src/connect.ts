@@ -35,7 +35,7 @@ export function connect(address: DatabaseAddress, options: ConnectOptions = {}):
 }
 
 /** SQLSTATE classes and codes that say "not now", as opposed to "not like this". */
-const unavailableStates = /^(08|57P0[1-3]|53300|25006)/;
+const unavailableStates = /^(08|57P0[1-3]|53[13]00|25006)/;
 const unavailableSystemErrors = new Set([
   'ECONNREFUSED',
   'ECONNRESET',

@@ -33,11 +33,24 @@ export interface JobsTable {
   last_seq: Generated<number>;
   stdout_bytes: Generated<number>;
   stderr_bytes: Generated<number>;
-  /** Lines begun so far, over all streams; gives every line its number. */
-  line_count: Generated<number>;
-  /** Streams whose last line has not ended: their next bytes belong to a line that already has its number. */
-  stdout_open: Generated<boolean>;
-  stderr_open: Generated<boolean>;
+  /** Lines begun so far, per stream in the order of `LogStream`; their sum gives every line its number. */
+  line_counts: Generated<number[]>;
+  /** The number of the line that the stream has not ended yet; its next bytes belong to it. */
+  stdout_line: number | null;
+  stderr_line: number | null;
+  /** Bytes in the middle that were left out because the log is above its size limit. */
+  cut_bytes: Generated<number>;
+  /** The SHA-256 of each stored stream was found equal to that of what the command wrote. */
+  log_verified: Generated<boolean>;
+  /** Retention has removed the log, or its beginning. */
+  log_expired: Generated<boolean>;
+  /** Groups, errors and warnings have been looked for up to this event. */
+  marks_seq: Generated<number>;
+  error_count: Generated<number>;
+  warning_count: Generated<number>;
+  /** Secret variables, sealed with the key in the data directory; gone when the job has ended. */
+  secrets: Buffer | null;
+  secret_names: Generated<string[]>;
 }
 
 export interface JobEventsTable {
@@ -53,8 +66,23 @@ export interface JobEventsTable {
   /** 0: as written; 1: zstd. */
   codec: number;
   chunk: Buffer;
-  /** Lines begun in the whole job before this chunk. */
-  lines_before: number;
+  /** Lines begun in the whole job before this chunk, per stream in the order of `LogStream`. */
+  lines_before: number[];
+  /** The number of the line that the chunk goes on with; null: it begins one. */
+  continues: number | null;
+}
+
+/** Groups that fold, and errors and warnings, in the logs of jobs that have ended. */
+export interface JobMarksTable {
+  job_id: string;
+  /** Order within the job. */
+  number: number;
+  kind: string;
+  line: number;
+  /** Groups: the last line. */
+  end_line: number | null;
+  depth: number;
+  words: string;
 }
 
 export interface WorkspacesTable {
@@ -101,6 +129,7 @@ export interface AuditTable {
 export interface Database {
   jobs: JobsTable;
   job_events: JobEventsTable;
+  job_marks: JobMarksTable;
   workspaces: WorkspacesTable;
   hosts: HostsTable;
   sessions: SessionsTable;

@@ -125,7 +125,11 @@ async function placesOf(parts: Readonly<Record<string, Locator>>): Promise<Recor
         all.map((one) => {
           const { x, y, width, height } = one.getBoundingClientRect();
           // Clocks and latencies tick; it is their places that must not change.
-          const words = (one.getAttribute('aria-label') ?? one.textContent).replaceAll(/\d+/g, '0');
+          // A bar says more as the job goes on; what stands in it is looked at on its own.
+          const isBar = one.matches('header, footer, nav');
+          const words = isBar
+            ? one.tagName
+            : (one.getAttribute('aria-label') ?? one.textContent).replaceAll(/\d+/g, '0');
           return [words.trim().slice(0, 40), x, y, width, height];
         }),
       ),

@@ -95,3 +95,10 @@ test('another server that answers is kept and used from then on', async ({ cockp
   await expect(cockpit.getByText('live', { exact: true })).toBeVisible();
   expect((await kept(cockpit)).backendUrl).toBe('');
 });
+
+test('what the logs take on the disk is shown, and old ones are removed on demand', async ({ cockpit }) => {
+  await cockpit.keyboard.press(',');
+  await expect(settings(cockpit).getByText(/^[\d.,]+ [KMG]?i?B on the disk/)).toBeVisible();
+  await settings(cockpit).getByRole('button', { name: 'Remove old logs now' }).click();
+  await expect(settings(cockpit).getByText('None was old enough.')).toBeVisible();
+});

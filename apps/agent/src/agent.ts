@@ -1,14 +1,12 @@
-import { join } from 'node:path';
-import { rm, readdir, stat } from 'node:fs/promises';
-import { JobId, type AgentApi, type AgentHints, type ClaimedJob } from '@vmo/contract';
+import type { AgentApi, AgentHints, ClaimedJob, JobId } from '@vmo/contract';
 import type { ExecutionManager } from '@vmo/execution';
 import { Attempt } from './attempt.ts';
 import { createPersistence, type Persistence } from './persistence.ts';
+import { cleanRunDirectories } from './run-directories.ts';
+import type { ShipLimits } from './shipper.ts';
 
 /** A hint that was lost costs at most this long. */
 const pollMs = 5_000;
-/** Spools of finished jobs are kept for a day, in case anybody doubts the stored log. */
-const keepRunDirectoryMs = 86_400_000;
 const cleanMs = 3_600_000;
 const stopPatienceMs = 2_000;
 
@@ -30,6 +28,7 @@ export interface AgentOptions {
   environment: Readonly<Record<string, string>>;
   /** Between SIGTERM and SIGKILL. */
   cancelGraceMs: number;
+  limits: ShipLimits;
   logger: AgentLogger;
 }
 
@@ -86,16 +85,6 @@ export function createAgent(options: AgentOptions): Agent {
     for (const job of await api.claim(name, free)) launch(job);
   }
 
-  async function cleanRunDirectories(): Promise<void> {
-    for (const entry of await readdir(options.runsDirectory, { withFileTypes: true }).catch(() => [])) {
-      const id = JobId.safeParse(entry.name);
-      if (!entry.isDirectory() || !id.success || attempts.has(id.data)) continue;
-      const directory = join(options.runsDirectory, entry.name);
-      const { mtimeMs } = await stat(directory).catch(() => ({ mtimeMs: Date.now() }));
-      if (Date.now() - mtimeMs > keepRunDirectoryMs) await rm(directory, { recursive: true, force: true });
-    }
-  }
-
   return {
     hints: {
       jobsPending: claim,
@@ -112,9 +101,11 @@ export function createAgent(options: AgentOptions): Agent {
       timers.push(setInterval(claim, pollMs));
       timers.push(
         setInterval(() => {
-          cleanRunDirectories().catch((error: unknown) => {
-            logger.warn({ err: error }, 'old run directories could not be removed');
-          });
+          cleanRunDirectories(options.runsDirectory, (jobId) => attempts.has(jobId)).catch(
+            (error: unknown) => {
+              logger.warn({ err: error }, 'old run directories could not be removed');
+            },
+          );
         }, cleanMs),
       );
     },

@@ -1,34 +1,28 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ClaimedJob, JobRef, Offsets, RunOutcome } from '@vmo/contract';
+import type { ClaimedJob, JobRef, RunOutcome } from '@vmo/contract';
 import {
+  isDiskFull,
+  Mask,
   runDirectoryExists,
-  SpoolReader,
-  spoolSizes,
   StartError,
-  watchDirectory,
   type Run,
   type RunEnd,
   type RunSpec,
 } from '@vmo/execution';
 import type { AgentOptions } from './agent.ts';
 import { StoppedError, type Persistence } from './persistence.ts';
+import { markVerified } from './run-directories.ts';
+import { LeaseLostError, Shipper, type Ended } from './shipper.ts';
 import { commandLines, endLines, reasonOf } from './words.ts';
 
 /** setTimeout takes at most 2^31 - 1 ms. */
 const maxTimerMs = 2 ** 31 - 1;
 
-/** The lease was lost: another attempt owns the job, and this one must not write. */
-class LeaseLostError extends Error {}
+type Unverified = Omit<RunOutcome, 'verified'>;
 
 /** A job that ran, of which nothing can be found. */
 class LostError extends Error {}
-
-/** How the run ended, and the bytes that belong to it: what a process left behind writes later does not. */
-interface Ended {
-  end: RunEnd;
-  sizes: Offsets;
-}
 
 /**
  * One job on its way through this agent: started or adopted, its spool shipped, its end reported. Everything it tells
@@ -42,16 +36,14 @@ export class Attempt {
   readonly #persistence: Persistence;
   readonly #ref: JobRef;
   readonly #directory: string;
+  readonly #mask: Mask | null;
+  readonly #shipper: Shipper;
   #run: Run | null = null;
   /** Why the run is being ended, by whoever asked first. */
   #ending: 'cancelled' | 'timed_out' | null = null;
   /** What the cancel ladder did; empty: nothing was alive any more. */
   #ladder: Promise<string[]> | null = null;
-  #ended: Ended | null = null;
-  #changed = false;
-  #lettingGo = false;
   #timer: NodeJS.Timeout | null = null;
-  #wake: () => void = () => undefined;
 
   constructor(job: ClaimedJob, options: AgentOptions, persistence: Persistence) {
     this.#job = job;
@@ -59,6 +51,20 @@ export class Attempt {
     this.#persistence = persistence;
     this.#ref = { jobId: job.id, fence: job.fence };
     this.#directory = join(options.runsDirectory, job.id);
+    const secrets = Object.values(job.secrets);
+    this.#mask = secrets.length > 0 ? new Mask(secrets) : null;
+    this.#shipper = new Shipper({
+      job,
+      ref: this.#ref,
+      directory: this.#directory,
+      api: options.api,
+      limits: options.limits,
+      mask: this.#mask,
+      insist: (what, call) => this.#insist(what, call),
+      note: (line) => {
+        this.#note(line);
+      },
+    });
     if (job.cancelRequested) this.#ending = 'cancelled';
     this.done = this.#work().catch((error: unknown) => {
       if (error instanceof StoppedError) return;
@@ -75,8 +81,7 @@ export class Attempt {
 
   /** Stops watching; what has been read is still shipped. */
   async letGo(): Promise<void> {
-    this.#lettingGo = true;
-    this.#wake();
+    this.#shipper.letGo();
     // A server that does not answer must not keep us: the spool keeps what it did not take.
     const patience = new Promise<void>((resolve) => setTimeout(resolve, 2_000).unref());
     await Promise.race([this.done, patience]);
@@ -98,6 +103,7 @@ export class Attempt {
       if (ended) await this.#report(ended);
     } finally {
       this.#release();
+      await this.#shipper.close();
     }
   }
 
@@ -108,18 +114,18 @@ export class Attempt {
     try {
       this.#run = await this.#startOrAdopt();
     } catch (error) {
-      return { end: this.#endOf(error), sizes: await spoolSizes(this.#directory) };
+      return { end: this.#endOf(error), sizes: await this.#shipper.sizes() };
     }
     const run = this.#run;
     if (this.#ending) this.#climb();
     else this.#startTimer(run);
     if (job.status !== 'running') {
       const kept = await this.#insist('the start', () =>
-        api.started(this.#ref, run.startedAt, commandLines(job, name)),
+        api.started(this.#ref, run.startedAt, this.#masked(commandLines(job, name))),
       );
       if (!kept) throw new LeaseLostError();
     }
-    return this.#follow(run);
+    return this.#shipper.follow(run);
   }
 
   #endOf(error: unknown): RunEnd {
@@ -157,22 +163,20 @@ export class Attempt {
   }
 
   #spec(): RunSpec {
-    const { environment, logger, api } = this.#options;
+    const { environment } = this.#options;
     const job = this.#job;
     const colour = job.color ? { FORCE_COLOR: '1', CLICOLOR_FORCE: '1' } : {};
     return {
       jobId: job.id,
       command: job.command,
       cwd: job.cwd,
-      env: job.host ? { ...colour, ...job.env } : { ...environment, ...colour, ...job.env },
+      env: { ...(job.host ? {} : environment), ...colour, ...job.env, ...job.secrets },
       cols: job.cols,
       rows: job.rows,
       host: job.host,
       directory: this.#directory,
       notice: (line) => {
-        this.#insist('a notice', () => api.note(this.#ref, [line])).catch((error: unknown) => {
-          logger.warn({ err: error, jobId: job.id }, 'a notice was dropped');
-        });
+        this.#note(line);
       },
     };
   }
@@ -204,79 +208,55 @@ export class Attempt {
     });
   }
 
-  /** Ships the spool until the run has ended and everything of it is stored. */
-  async #follow(run: Run): Promise<Ended | null> {
-    const reader = new SpoolReader(this.#directory);
-    let resume: () => void = () => undefined;
-    this.#wake = () => {
-      this.#changed = true;
-      resume();
-    };
-    const stopWatching = watchDirectory(this.#directory, () => {
-      this.#wake();
-    });
-    void run.ended.then(async (end) => {
-      this.#ended = { end, sizes: await spoolSizes(this.#directory) };
-      this.#wake();
-    });
-    try {
-      let offsets: Offsets = this.#job.offsets;
-      for (;;) {
-        this.#changed = false;
-        const last = this.#ended;
-        const chunks = await reader.read(offsets, last?.sizes ?? null);
-        if (chunks.length > 0) {
-          const result = await this.#insist('output', () => this.#options.api.append(this.#ref, chunks));
-          if (result.status === 'lease-lost') throw new LeaseLostError();
-          offsets = result.offsets;
-          continue;
-        }
-        if (last) return last;
-        if (this.#lettingGo) return null;
-        if (!this.#hasChanged()) await new Promise<void>((resolve) => (resume = resolve));
-      }
-    } finally {
-      stopWatching();
-      await reader.close();
-    }
-  }
-
-  // A method, because the flag is set while a read is awaited, which the compiler's narrowing does not see.
-  #hasChanged(): boolean {
-    return this.#changed;
-  }
-
-  async #report({ end, sizes }: Ended): Promise<void> {
+  async #report(ended: Ended): Promise<void> {
     const { api } = this.#options;
-    const outcome = this.#outcomeOf(end, (await this.#ladder) ?? []);
+    const { end, sizes } = ended;
+    const { verified, lines } = await this.#shipper.verify(ended);
+    const plain = await this.#nameFullDisk(this.#outcomeOf(end, (await this.#ladder) ?? []));
+    const outcome: RunOutcome = {
+      ...plain,
+      reason: plain.reason === null ? null : (this.#masked([plain.reason])[0] ?? null),
+      lines: this.#masked([...lines, ...plain.lines]),
+      verified,
+    };
     let all = sizes;
     for (;;) {
       const result = await this.#insist('the end', () => api.finish(this.#ref, outcome, all));
-      if (result.status === 'accepted') return;
       if (result.status === 'lease-lost') throw new LeaseLostError();
-      const stored = await this.#shipRest(result.offsets, sizes);
+      if (result.status === 'accepted') break;
+      const stored = await this.#shipper.shipRest(result.offsets, ended);
       // Where the spool was cut or is gone, the log has more than it.
       all = { stdout: Math.max(sizes.stdout, stored.stdout), stderr: Math.max(sizes.stderr, stored.stderr) };
     }
+    // Secrets stand in the spool as they were written: it goes at once.
+    if (this.#mask) await rm(this.#directory, { recursive: true, force: true });
+    else if (verified) await markVerified(this.#directory);
   }
 
-  /** The server has less than the spool: what is missing is sent again from where it stands. */
-  async #shipRest(from: Offsets, sizes: Offsets): Promise<Offsets> {
-    const reader = new SpoolReader(this.#directory);
-    try {
-      for (let offsets = from; ;) {
-        const chunks = await reader.read(offsets, sizes);
-        if (chunks.length === 0) return offsets;
-        const result = await this.#insist('output', () => this.#options.api.append(this.#ref, chunks));
-        if (result.status === 'lease-lost') throw new LeaseLostError();
-        offsets = result.offsets;
-      }
-    } finally {
-      await reader.close();
-    }
+  #masked(lines: string[]): string[] {
+    const mask = this.#mask;
+    return mask ? lines.map((line) => mask.text(line)) : lines;
   }
 
-  #outcomeOf(end: RunEnd, killWords: readonly string[]): RunOutcome {
+  #note(line: string): void {
+    const { api, logger } = this.#options;
+    this.#insist('a notice', () => api.note(this.#ref, this.#masked([line]))).catch((error: unknown) => {
+      if (error instanceof StoppedError) return;
+      logger.warn({ err: error, jobId: this.#job.id }, 'a notice was dropped');
+    });
+  }
+
+  /** A command that could not write says so where it cannot: in the output that the full disk does not take. */
+  async #nameFullDisk(outcome: Unverified): Promise<Unverified> {
+    const { runsDirectory } = this.#options;
+    const { status, reason } = outcome;
+    if ((status !== 'failed' && status !== 'lost') || !(await isDiskFull(runsDirectory))) return outcome;
+    const words = `no space left on the disk of ${runsDirectory}, where its output goes`;
+    if (reason?.includes('no space left')) return outcome;
+    return { ...outcome, reason: `${reason ?? status}: ${words}`, lines: [words, ...outcome.lines] };
+  }
+
+  #outcomeOf(end: RunEnd, killWords: readonly string[]): Unverified {
     const base = { exitCode: null, signal: null, startedAt: null, finishedAt: new Date() };
     switch (end.kind) {
       case 'not-started':

@@ -1,1 +1,2 @@
 export { createAgent, type Agent, type AgentOptions } from './agent.ts';
+export { shipLimits, type ShipLimits } from './shipper.ts';

@@ -10,6 +10,14 @@ export function duration(ms: number): string {
   return `${String(Math.floor(seconds / 3600))} h ${String(Math.floor((seconds % 3600) / 60))} min`;
 }
 
+/** `64 MiB`, `1.5 GiB`; below a KiB the bytes. */
+export function bytesInWords(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
+  const value = bytes / 1024 ** power;
+  return `${Number.isInteger(value) || power === 0 ? String(value) : value.toFixed(1)} ${units[power] ?? ''}`;
+}
+
 /** The lines that open a log. A command of several lines stays one per line. */
 export function commandLines(job: ClaimedJob, agent: string): string[] {
   const where = job.host ? `${job.cwd ?? 'the home directory'} on host ${job.host.name}` : (job.cwd ?? '/');

@@ -23,6 +23,8 @@ export interface Config {
   maxConcurrentJobs: number;
   eventRetentionDays: number;
   cancelGraceMs: number;
+  spoolHighWaterBytes: number;
+  maxLogBytes: number;
   terminalCommand: string | null;
   tls: { cert: Buffer; key: Buffer } | null;
   exitWithParent: boolean;
@@ -43,6 +45,7 @@ export class ConfigError extends Error {
   }
 }
 
+const mib = 1024 * 1024;
 const secretVariables = new Set(['DATABASE_URL', 'VMO_TOKEN']);
 
 const wholeNumber = (min: number, max: number) =>
@@ -90,6 +93,11 @@ const settings = {
   VMO_MAX_CONCURRENT_JOBS: [wholeNumber(1, 1000).default(10), 'a whole number from 1 to 1000'],
   VMO_EVENT_RETENTION_DAYS: [wholeNumber(1, 36_500).default(30), 'a whole number of days from 1 to 36500'],
   VMO_CANCEL_GRACE_SECONDS: [wholeNumber(0, 3600).default(5), 'a whole number of seconds from 0 to 3600'],
+  VMO_SPOOL_HIGH_WATER_MIB: [
+    wholeNumber(1, 1_048_576).default(64),
+    'a whole number of MiB from 1 to 1048576',
+  ],
+  VMO_MAX_LOG_MIB: [wholeNumber(1, 1_048_576).default(1024), 'a whole number of MiB from 1 to 1048576'],
   VMO_TERM_CMD: [z.string().optional(), 'a command that opens a terminal'],
   VMO_TLS_CERT: [z.string().optional(), 'the path of a PEM file, together with VMO_TLS_KEY'],
   VMO_TLS_KEY: [z.string().optional(), 'the path of a PEM file, together with VMO_TLS_CERT'],
@@ -189,6 +197,8 @@ export function loadConfig(environment: Environment): Config {
     maxConcurrentJobs: parsed.VMO_MAX_CONCURRENT_JOBS,
     eventRetentionDays: parsed.VMO_EVENT_RETENTION_DAYS,
     cancelGraceMs: parsed.VMO_CANCEL_GRACE_SECONDS * 1000,
+    spoolHighWaterBytes: parsed.VMO_SPOOL_HIGH_WATER_MIB * mib,
+    maxLogBytes: parsed.VMO_MAX_LOG_MIB * mib,
     terminalCommand: parsed.VMO_TERM_CMD ?? null,
     tls: readTls(parsed),
     exitWithParent: parsed.VMO_EXIT_WITH_PARENT === '1',

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createAgent } from '@vmo/agent';
+import { createAgent, shipLimits } from '@vmo/agent';
 import { isAnswering } from '@vmo/db';
 import { z } from 'zod';
-import { createAuth, createOriginPolicy, inUrl, loadToken } from './auth/index.ts';
+import { createAuth, createOriginPolicy, inUrl, loadSecretsKey, loadToken } from './auth/index.ts';
 import type { Config } from './config.ts';
 import { takeDataDirectory } from './data-directory.ts';
 import { openDatabase } from './database.ts';
+import { lookAtDisks } from './disks.ts';
 import { createExecution } from './execution.ts';
 import { createHosts } from './hosts/index.ts';
 import { createHttp, createListener, isLoopback } from './http/index.ts';
@@ -68,8 +69,14 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       defaultDirectory: config.startDirectory,
       maxConcurrentJobs: config.maxConcurrentJobs,
       eventRetentionDays: config.eventRetentionDays,
+      secretsKey: await loadSecretsKey(config.dataDirectory),
+      onMarksError: (error, jobId) => {
+        logger.warn({ err: error, jobId }, 'a log was not looked through for groups and problems');
+      },
     });
+    stack.defer(jobs.stop);
     await jobs.keepPartitions();
+    await jobs.start();
     stack.defer(every(hourMs, 'retention', jobs.keepPartitions, logger));
 
     const agent = createAgent({
@@ -80,6 +87,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       runsDirectory: join(config.dataDirectory, 'runs'),
       environment: config.jobEnvironment,
       cancelGraceMs: config.cancelGraceMs,
+      limits: shipLimits(config.spoolHighWaterBytes, config.maxLogBytes),
       logger,
     });
     let agentUp = false;
@@ -119,12 +127,17 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       }),
       readiness: async () => {
         const database = (await isAnswering(db)) ? 'up' : 'down';
-        const isReady = database === 'up' && agentUp;
+        const { runsAreFull, problems } = await lookAtDisks(
+          config.dataDirectory,
+          config.databaseUrl === null,
+        );
+        const isReady = database === 'up' && agentUp && !runsAreFull;
         return {
           status: isReady ? 'ready' : 'not ready',
           database,
           agent: agentUp ? 'up' : 'down',
           unstoredJobs: agent.unstoredJobs(),
+          problems,
         };
       },
     });

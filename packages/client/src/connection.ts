@@ -13,7 +13,7 @@ import {
 } from '@vmo/contract';
 import { io, type Socket } from 'socket.io-client';
 import { createFollower, type FollowOptions, type JobSubscription } from './follow-job.ts';
-import { UnreachableError } from './unreachable.ts';
+import { isPassing, UnreachableError } from './unreachable.ts';
 
 export interface ConnectionOptions {
   /** As for the REST client. */
@@ -70,9 +70,6 @@ export interface JobsConnection {
 /** Between attempts; socket.io's own, and ours where the server's refusal is one that passes. */
 const firstRetryMs = 200;
 const maxRetryMs = 3_000;
-
-/** A handshake refused like this is asked for again: nothing is wrong with who we are. */
-const passingRefusals: ReadonlySet<ErrorCode> = new Set(['DATABASE_UNAVAILABLE']);
 
 type ServerListeners = { [E in keyof ServerEvents]: Set<ServerEvents[E]> };
 
@@ -138,7 +135,7 @@ export function connectJobs(options: ConnectionOptions): JobsConnection {
     const trying = state.phase === 'connecting' ? 'connecting' : 'lost';
     // Active: socket.io tries again by itself. Else the server answered and said no.
     if (socket.active) become(trying, unreachable());
-    else if (refusal && passingRefusals.has(refusal.code)) {
+    else if (refusal && isPassing(refusal)) {
       become(trying, refusal);
       retryLater();
     } else become('refused', refusal ?? new CodedError('UNAUTHENTICATED', error.message));

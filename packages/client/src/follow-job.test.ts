@@ -7,6 +7,7 @@ import {
   type JobEvent,
   type JobSkipped,
   type ServerEvents,
+  type SocketError,
 } from '@vmo/contract';
 import { Server, type Socket } from 'socket.io';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -30,10 +31,20 @@ let connection: JobsConnection;
 let subscriptions: { afterSeq: number; socket: ServerSocket }[];
 let acknowledged: number[];
 let row: Job;
+/** What the next subscription is refused with. */
+let refusal: SocketError | null;
 let onSubscribe: (socket: ServerSocket, afterSeq: number) => void;
 
 function event(seq: number, chunk = `line ${String(seq)}\n`): JobEvent {
-  return { jobId, seq, stream: 'stdout', chunk, ts: '2026-01-01T00:00:00.000Z' };
+  return {
+    jobId,
+    seq,
+    stream: 'stdout',
+    chunk,
+    ts: '2026-01-01T00:00:00.000Z',
+    linesBefore: seq - 1,
+    continues: null,
+  };
 }
 
 function jobRow(change: Partial<Job> = {}): Job {
@@ -56,6 +67,11 @@ function jobRow(change: Partial<Job> = {}): Job {
     durationMs: null,
     createdBy: 'test',
     agent: null,
+    lineCount: 0,
+    secretNames: [],
+    errors: 0,
+    warnings: 0,
+    logState: 'growing',
     lastSeq: 0,
     logBytes: 0,
     ...change,
@@ -65,12 +81,18 @@ function jobRow(change: Partial<Job> = {}): Job {
 beforeEach(async () => {
   subscriptions = [];
   acknowledged = [];
+  refusal = null;
   row = jobRow();
   onSubscribe = () => undefined;
   http = createServer();
   io = new Server(http, { transports: ['websocket'] });
   io.of('/jobs').on('connection', (socket: ServerSocket) => {
     socket.on('job:subscribe', ({ afterSeq = 0 }, ack) => {
+      if (refusal) {
+        ack({ ok: false, error: refusal });
+        refusal = null;
+        return;
+      }
       subscriptions.push({ afterSeq, socket });
       ack({ ok: true, job: row, lastSeq: row.lastSeq });
       onSubscribe(socket, afterSeq);
@@ -267,6 +289,14 @@ test('a handshake that the database is missing for is tried again, by itself', a
   await vi.waitFor(() => expect(patient.state.phase).toBe('live'), 5000);
   expect(seen).toEqual(['connecting', 'connecting: wait', 'connecting: wait', 'live']);
   patient.close();
+});
+
+test('a subscription that the database is missing for is tried again, by itself', async () => {
+  refusal = { code: 'DATABASE_UNAVAILABLE', message: 'the database does not answer' };
+  onSubscribe = (socket) => send(socket, 1, 2);
+  const { seqs } = follow();
+  await vi.waitFor(() => expect(seqs).toEqual([1, 2]), { timeout: 5_000 });
+  expect(refusal).toBeNull();
 });
 
 test('a closed connection does not come back for a handshake that was to be tried again', async () => {

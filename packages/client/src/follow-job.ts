@@ -9,6 +9,7 @@ import {
   type TerminalScreen,
 } from '@vmo/contract';
 import type { JobsConnection } from './connection.ts';
+import { isPassing } from './unreachable.ts';
 
 export interface FollowOptions {
   jobId: JobId;
@@ -121,8 +122,9 @@ export function createFollower(
     } catch (error) {
       if (isOver(mine)) return;
       held = null;
-      if (error instanceof CodedError) fail(error);
-      // No answer: the connection went away, and its return subscribes again; or the server is slow.
+      if (error instanceof CodedError && !isPassing(error)) fail(error);
+      // No answer: the connection went away, and its return subscribes again; or the server is slow, or without its
+      // database.
       else if (isLive()) retry();
     }
   }
@@ -164,7 +166,7 @@ export function createFollower(
 
   function skip(skipped: JobSkipped): void {
     if (skipped.toSeq <= received) return;
-    if (skipped.fromSeq > received + 1 || !options.onSkipped) {
+    if (skipped.fromSeq > received + 1 || (!options.onSkipped && !skipped.expired)) {
       askAgain();
       return;
     }

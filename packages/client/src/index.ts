@@ -1,4 +1,5 @@
 export * from './connection.ts';
+export * from './find-in-log.ts';
 export * from './follow-job.ts';
 export * from './rest.ts';
 export * from './unreachable.ts';

@@ -63,7 +63,7 @@ test('what a proxy answers in its own words becomes a coded error, too', async (
 });
 
 test('readiness tells what is down instead of failing', async () => {
-  const body = { status: 'not ready', database: 'down', agent: 'up', unstoredJobs: 2 };
+  const body = { status: 'not ready', database: 'down', agent: 'up', unstoredJobs: 2, problems: [] };
   const baseUrl = await listen(json(503, body));
   expect(await createClient({ baseUrl }).call('readiness')).toEqual(body);
 });

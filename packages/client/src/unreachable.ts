@@ -1,3 +1,5 @@
+import type { CodedError } from '@vmo/contract';
+
 /**
  * The server did not answer: no network, nothing listening, the browser refused the answer (CORS), or it took
  * too long. Nothing is known about whether a command that was under way has been carried out.
@@ -11,3 +13,6 @@ export class UnreachableError extends Error {
     this.baseUrl = baseUrl;
   }
 }
+
+/** Whether what was refused like this is worth asking for again: nothing is wrong with who asks, or with what. */
+export const isPassing = ({ code }: CodedError): boolean => code === 'DATABASE_UNAVAILABLE';

@@ -17,6 +17,8 @@ export const ClaimedJob = z.object({
   command: z.string(),
   cwd: z.string().nullable(),
   env: z.record(z.string(), z.string()),
+  /** As `env`, and hidden in the log. */
+  secrets: z.record(z.string(), z.string()),
   color: z.boolean(),
   timeout: z.number().nullable().describe('Seconds'),
   cols: z.int(),
@@ -58,6 +60,13 @@ export type AppendResult =
   | { status: 'wrong-offset'; offsets: Offsets }
   | { status: 'lease-lost' };
 
+/** SHA-256 in hexadecimal of what is stored of each stream, and how many bytes that were. */
+export interface LogDigest {
+  offsets: Offsets;
+  stdout: string;
+  stderr: string;
+}
+
 /** How a run ended. */
 export interface RunOutcome {
   status: 'done' | 'failed' | 'cancelled' | 'timed_out' | 'lost';
@@ -68,6 +77,8 @@ export interface RunOutcome {
   finishedAt: Date;
   /** System lines that close the log: what died, exit, timing. Without line ends. */
   lines: string[];
+  /** The digest of the stored log was found equal to that of the spool. */
+  verified: boolean;
 }
 
 /**
@@ -86,6 +97,13 @@ export interface AgentApi {
   append(ref: JobRef, chunks: SpoolChunk[]): Promise<AppendResult>;
   /** System lines in the middle of a run: signals, cuts. */
   note(ref: JobRef, lines: string[]): Promise<void>;
+  /**
+   * Leaves out what lies between the end of the stored log and `to` (all streams), with the words that say so.
+   * `wrong-offset`: something else is stored by now.
+   */
+  cut(ref: JobRef, from: Offsets, to: Offsets, lines: string[]): Promise<AppendResult>;
+  /** null: the lease is lost. */
+  digest(ref: JobRef): Promise<LogDigest | null>;
   /** The final state; `sizes` are the bytes of the spool, which must all be stored: else the offsets to go on from. */
   finish(ref: JobRef, outcome: RunOutcome, sizes: Offsets): Promise<AppendResult>;
 }

@@ -3,6 +3,7 @@ export * from './errors.ts';
 export * from './hosts.ts';
 export * from './ids.ts';
 export * from './jobs.ts';
+export * from './log.ts';
 export * from './permissions.ts';
 export * from './routes.ts';
 export * from './session.ts';

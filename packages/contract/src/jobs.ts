@@ -1,12 +1,15 @@
 import { z } from 'zod';
 import { HostId, JobId, WorkspaceId } from './ids.ts';
-import { JobStatus, JobType, LogStream } from './states.ts';
+import { JobStatus, JobType } from './states.ts';
 import { Directory, noNul, Timestamp } from './text.ts';
 
 /** Longest command, in characters. */
 export const maxCommandLength = 32_768;
 /** The kernel's limit for one argument, with its final NUL (MAX_ARG_STRLEN in Linux). */
 const maxArgumentBytes = 131_072;
+
+/** A shorter value would turn half of every log into stars. */
+const minSecretLength = 4;
 
 const EnvName = z
   .string()
@@ -43,6 +46,13 @@ export const JobSubmission = z.strictObject({
     .refine((env) => Object.keys(env).length <= 500, 'must have at most 500 variables')
     .optional()
     .describe('Added to the job environment'),
+  secrets: z
+    .record(EnvName, noNul(z.string()).min(minSecretLength).max(32_768))
+    .refine((secrets) => Object.keys(secrets).length <= 100, 'must have at most 100 variables')
+    .optional()
+    .describe(
+      'As `env`, for passwords and the like: masked with * in the log, forgotten when the job has ended; not for terminals',
+    ),
   timeout: z
     .number()
     .min(0)
@@ -63,6 +73,14 @@ export const JobSubmission = z.strictObject({
 });
 export type JobSubmission = z.infer<typeof JobSubmission>;
 
+/**
+ * growing: the job is not final · kept: everything is stored, the sizes agree · verified: and the SHA-256 of each
+ * stream equals that of what the command wrote · cut: the middle is missing, beyond the size limit · expired: removed
+ * after the retention time, whole or in part.
+ */
+export const LogKept = z.enum(['growing', 'kept', 'verified', 'cut', 'expired']);
+export type LogKept = z.infer<typeof LogKept>;
+
 export const Job = z.object({
   id: JobId,
   command: z.string(),
@@ -75,6 +93,7 @@ export const Job = z.object({
   hostId: HostId.nullable(),
   cwd: z.string().nullable(),
   timeout: z.number().nullable().describe('Seconds'),
+  secretNames: z.array(z.string()).describe('Of the secret variables it was given'),
   cancelRequested: z.boolean().describe('Somebody asked for its end; true for ever after'),
   createdAt: Timestamp,
   startedAt: Timestamp.nullable(),
@@ -83,18 +102,13 @@ export const Job = z.object({
   createdBy: z.string(),
   agent: z.string().nullable(),
   lastSeq: z.int().describe('The last stored event; 0: no output yet'),
-  logBytes: z.int().describe('Stored bytes of stdout and stderr'),
+  logBytes: z.int().describe('Bytes that the command wrote to stdout and stderr, as far as they are stored'),
+  lineCount: z.int().describe('Lines of the log'),
+  errors: z.int().describe('Errors of compilers and of make found in the log so far'),
+  warnings: z.int().describe('Warnings, likewise'),
+  logState: LogKept,
 });
 export type Job = z.infer<typeof Job>;
-
-export const JobEvent = z.object({
-  jobId: JobId,
-  seq: z.int().min(1).describe('Counts from 1 without gaps per job'),
-  stream: LogStream,
-  chunk: z.string().describe('Text; bytes that are not UTF-8 appear as U+FFFD'),
-  ts: Timestamp.describe('When the agent read it'),
-});
-export type JobEvent = z.infer<typeof JobEvent>;
 
 export const JobFilter = z.strictObject({
   limit: z.coerce.number().int().min(1).max(500).default(50),
@@ -108,24 +122,3 @@ export type JobFilter = z.infer<typeof JobFilter>;
 
 export const JobPage = z.object({ jobs: z.array(Job), nextBefore: JobId.nullable() });
 export type JobPage = z.infer<typeof JobPage>;
-
-export const EventsQuery = z.strictObject({
-  afterSeq: z.coerce.number().int().min(0).default(0),
-  limit: z.coerce.number().int().min(1).max(1000).default(500),
-});
-
-export const EventPage = z.object({
-  events: z.array(JobEvent),
-  lastSeq: z.int().describe('The last stored event of the job at the time of reading'),
-});
-export type EventPage = z.infer<typeof EventPage>;
-
-export const LogQuery = z.strictObject({
-  stream: z
-    .enum(['stdout', 'stderr', 'system', 'all'])
-    .optional()
-    .describe(
-      'Default: stdout and stderr in order of `seq`, exactly what the command wrote; `all` adds the system lines',
-    ),
-  download: z.string().optional().describe('Present: as an attachment with a file name'),
-});

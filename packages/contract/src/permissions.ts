@@ -15,5 +15,6 @@ export const Permission = z.enum([
   'hosts:read',
   'hosts:write',
   'system:read',
+  'system:write',
 ]);
 export type Permission = z.infer<typeof Permission>;

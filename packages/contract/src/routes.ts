@@ -1,7 +1,18 @@
 import { z } from 'zod';
 import { Host, HostChange, HostTest, HostTrust, NewHost } from './hosts.ts';
 import { HostId, JobId, WorkspaceId } from './ids.ts';
-import { EventPage, EventsQuery, Job, JobFilter, JobPage, JobSubmission, LogQuery } from './jobs.ts';
+import { Job, JobFilter, JobPage, JobSubmission } from './jobs.ts';
+import {
+  EventPage,
+  EventsQuery,
+  FindQuery,
+  LinePage,
+  LinesQuery,
+  LogMarks,
+  LogQuery,
+  LogUsage,
+  ExpiredLogs,
+} from './log.ts';
 import type { Permission } from './permissions.ts';
 import { Health, Login, Readiness, ServerInfo, Session } from './session.ts';
 import { NewWorkspace, TargetList, Workspace, WorkspaceChange } from './workspaces.ts';
@@ -46,7 +57,7 @@ export const routes = {
     path: '/readyz',
     atRoot: true,
     permission: 'public',
-    summary: 'Database and agent are up (503 when one is not)',
+    summary: 'Database and agent are up, and there is room on their disks (503 when not)',
     response: Readiness,
   },
   login: {
@@ -146,6 +157,47 @@ export const routes = {
     params: jobParams,
     query: LogQuery,
     raw: 'application/octet-stream',
+  },
+  listLines: {
+    method: 'GET',
+    path: '/jobs/:jobId/lines',
+    permission: 'jobs:read',
+    summary: 'Lines of the log by position, number, or from its end',
+    params: jobParams,
+    query: LinesQuery,
+    response: LinePage,
+  },
+  findInLog: {
+    method: 'GET',
+    path: '/jobs/:jobId/find',
+    permission: 'jobs:read',
+    summary:
+      'Search the whole stored log; answers row by row, as it finds (one JSON object a line, `FindRow`)',
+    params: jobParams,
+    query: FindQuery,
+    raw: 'application/x-ndjson',
+  },
+  getMarks: {
+    method: 'GET',
+    path: '/jobs/:jobId/marks',
+    permission: 'jobs:read',
+    summary: 'Groups that fold, and errors and warnings, in the log so far',
+    params: jobParams,
+    response: LogMarks,
+  },
+  getLogUsage: {
+    method: 'GET',
+    path: '/logs/usage',
+    permission: 'system:read',
+    summary: 'What the logs take on the disk, by day',
+    response: LogUsage,
+  },
+  expireLogs: {
+    method: 'POST',
+    path: '/logs/expire',
+    permission: 'system:write',
+    summary: 'Remove the logs that are older than the retention time now; it happens every hour by itself',
+    response: ExpiredLogs,
   },
   listWorkspaces: {
     method: 'GET',

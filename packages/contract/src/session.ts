@@ -36,5 +36,6 @@ export const Readiness = z.object({
   unstoredJobs: z
     .int()
     .describe('Jobs with output that is waiting in the spool because the database does not take it'),
+  problems: z.array(z.string()).default([]).describe('What else is wrong, in words: a disk that is full'),
 });
 export type Readiness = z.infer<typeof Readiness>;

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { ErrorCode, FieldIssue } from './errors.ts';
 import { JobId } from './ids.ts';
-import { Job, JobEvent, JobSubmission } from './jobs.ts';
+import { Job, JobSubmission } from './jobs.ts';
+import { JobEvent } from './log.ts';
 import type { Permission } from './permissions.ts';
 import { JobStatus } from './states.ts';
 
@@ -125,7 +126,12 @@ export const JobDone = z.object({
 });
 export type JobDone = z.infer<typeof JobDone>;
 
-export const JobSkipped = z.object({ jobId: JobId, fromSeq: z.int(), toSeq: z.int() });
+export const JobSkipped = z.object({
+  jobId: JobId,
+  fromSeq: z.int(),
+  toSeq: z.int(),
+  expired: z.boolean().optional().describe('Retention has removed them: they cannot be fetched'),
+});
 export type JobSkipped = z.infer<typeof JobSkipped>;
 
 export const JobControl = z.object({ jobId: JobId, inControl: z.boolean() });

@@ -1,8 +1,10 @@
 export { probeCgroups, type Cgroups } from './cgroup.ts';
+export { freeBytes, isDiskFull } from './disk.ts';
 export { createLocalStreamStrategy } from './local.ts';
+export { Mask } from './mask.ts';
 export { createExecutionManager, type ExecutionManager } from './manager.ts';
 export { createProcessTable, isAlive, type ProcessIdentity, type ProcessTable } from './process.ts';
-export { runDirectoryExists, spoolSizes } from './run-directory.ts';
+export { runDirectoryExists } from './run-directory.ts';
 export { StartError, type Run, type RunEnd, type RunSpec, type Strategy } from './run.ts';
 export { SpoolReader, watchDirectory } from './spool.ts';
 export { createSshClient, type SshClient, type SshClientOptions, type SshTarget } from './ssh/client.ts';

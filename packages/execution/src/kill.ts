@@ -193,18 +193,38 @@ export async function endRun(
   return lines;
 }
 
+/**
+ * Stops or continues everything of the run. Nobody is told, and nothing is waited for.
+ * @returns whether there was anybody to be signalled
+ */
+export async function signalRun(run: RunProcesses, signal: 'SIGSTOP' | 'SIGCONT'): Promise<boolean> {
+  const members = await findMembers(run);
+  if (members.length === 0) return false;
+  await sendToAll(run, members, signal);
+  return true;
+}
+
+/** @returns the process group of the leader, which got the signal in one step; null: it has gone */
+async function sendToAll(
+  run: RunProcesses,
+  members: readonly ProcessInfo[],
+  signal: NodeJS.Signals,
+): Promise<number | null> {
+  // The group in one step, so that no fork slips through; a wrapper, its leader, traps what would end it.
+  const group = run.wrapper !== null && (await isLeaderAlive(run)) ? run.wrapper.pid : null;
+  if (group !== null) signalProcess(-group, signal);
+  for (const info of members) if (info.group !== group) await signalMember(run, info, signal);
+  return group;
+}
+
 /** @returns the words for the log */
 async function sendSignal(
   run: RunProcesses,
   members: readonly ProcessInfo[],
   signal: NodeJS.Signals,
 ): Promise<string> {
-  // The group in one step, so that no fork slips through; a wrapper, its leader, traps the signal.
-  const group = run.wrapper !== null && (await isLeaderAlive(run)) ? run.wrapper.pid : null;
-  for (const each of [signal, 'SIGCONT'] as const) {
-    if (group !== null) signalProcess(-group, each);
-    for (const info of members) if (info.group !== group) await signalMember(run, info, each);
-  }
+  const group = await sendToAll(run, members, signal);
+  await sendToAll(run, members, 'SIGCONT');
   const where = group === null ? '' : ` to process group ${String(group)}`;
   return `${signal} sent${where}${members.length > 0 ? `: ${describeProcesses(members)}` : ''}`;
 }

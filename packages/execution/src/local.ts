@@ -3,7 +3,8 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { removeCgroup, type Cgroups } from './cgroup.ts';
-import { endRun, findLeftovers, type RunProcesses } from './kill.ts';
+import { isDiskFull } from './disk.ts';
+import { endRun, findLeftovers, signalRun, type RunProcesses } from './kill.ts';
 import { isAlive, jobMark, type ProcessIdentity, type ProcessTable } from './process.ts';
 import { claimBeginning, readExitRecord, readIdentity, type ExitRecord } from './run-directory.ts';
 import { StartError, type Run, type RunEnd, type RunSpec, type Strategy } from './run.ts';
@@ -32,6 +33,11 @@ export function createLocalStreamStrategy(options: LocalOptions): Strategy {
       const found = await stat(directory).catch(() => null);
       if (!found) throw new StartError(`the directory ${directory} does not exist`);
       if (!found.isDirectory()) throw new StartError(`${directory} is not a directory`);
+      if (await isDiskFull(dirname(spec.directory))) {
+        throw new StartError(
+          `no space left on the disk of ${dirname(spec.directory)}, where its output would go`,
+        );
+      }
       await mkdir(spec.directory, { recursive: true, mode: 0o700 });
       await Promise.all([
         writeFile(join(spec.directory, 'stdout'), '', { flag: 'a', mode: 0o600 }),
@@ -101,8 +107,9 @@ class LocalRun implements Run {
     this.#table = table;
     this.#cgroup = cgroup;
     this.ended = new Promise((resolve) => (this.#finish = resolve));
-    this.#stopWatching = watchDirectory(spec.directory, () => {
-      this.look();
+    this.#stopWatching = watchDirectory(spec.directory, (name) => {
+      // Output says nothing about the end, and there may be hundreds of writes a second.
+      if (name !== 'stdout' && name !== 'stderr') this.look();
     });
     this.look();
   }
@@ -217,6 +224,14 @@ class LocalRun implements Run {
       await delay(pollMs);
     }
     return endRun(this.#processes(), graceMs);
+  }
+
+  suspend(): Promise<boolean> {
+    return signalRun(this.#processes(), 'SIGSTOP');
+  }
+
+  async resume(): Promise<void> {
+    await signalRun(this.#processes(), 'SIGCONT');
   }
 
   detach(): void {

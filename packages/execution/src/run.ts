@@ -45,6 +45,13 @@ export interface Run {
    * nothing of it is left, with the words for the log: none when nothing was alive any more. Calling it again joins the ladder that is under way.
    */
   cancel(graceMs: number): Promise<string[]>;
+  /**
+   * Holds everything of the run (SIGSTOP), so that it writes nothing more. False: it could not, now.
+   * {@link cancel} works all the same.
+   */
+  suspend(): Promise<boolean>;
+  /** Lets it go on (SIGCONT). */
+  resume(): Promise<void>;
   /** Stops watching. The run goes on. */
   detach(): void;
 }

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
 import { watch } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, readFile, writeFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
 import { maxChunkBytes, SpoolStream, type Offsets, type SpoolChunk } from '@vmo/contract';
+import type { Mask } from './mask.ts';
 import { spoolFile } from './run-directory.ts';
 import { incompleteTail } from './utf8.ts';
 
@@ -8,16 +11,20 @@ import { incompleteTail } from './utf8.ts';
 const readBytes = 16 * maxChunkBytes;
 /** A lost notification costs at most this long. */
 const pollMs = 1_000;
+const newline = 0x0a;
 
 /**
  * Calls back when something in the directory may have changed: file notifications, and a slow poll beside them, since
- * notifications can be lost, and some file systems have none.
+ * notifications can be lost, and some file systems have none. It is given the name of what has changed, where that is
+ * known; null: anything may have.
  * @returns a function that stops it
  */
-export function watchDirectory(directory: string, onChange: () => void): () => void {
+export function watchDirectory(directory: string, onChange: (name: string | null) => void): () => void {
   let stopWatcher: () => void = () => undefined;
   try {
-    const watcher = watch(directory, { persistent: false }, onChange);
+    const watcher = watch(directory, { persistent: false }, (_kind, name) => {
+      onChange(name);
+    });
     // Too many watches, or the directory went away: the poll remains.
     watcher.on('error', () => {
       watcher.close();
@@ -28,11 +35,29 @@ export function watchDirectory(directory: string, onChange: () => void): () => v
   } catch {
     // As above.
   }
-  const timer = setInterval(onChange, pollMs);
+  const timer = setInterval(() => {
+    onChange(null);
+  }, pollMs);
   return () => {
     stopWatcher();
     clearInterval(timer);
   };
+}
+
+export interface SpoolReaderOptions {
+  mask?: Mask | null;
+  /** The file became shorter than what had been read of it: the job, or somebody, has cut it. */
+  onTruncated?: (stream: SpoolStream) => void;
+}
+
+/** One open spool file. */
+interface Source {
+  file: FileHandle;
+  /**
+   * Offset of the file's first byte in the stream. A job can cut the file that it writes to; what was read before
+   * stays, and what the file holds then goes on behind it. Kept beside the file, for the next of us.
+   */
+  base: number;
 }
 
 /**
@@ -41,10 +66,14 @@ export function watchDirectory(directory: string, onChange: () => void): () => v
  */
 export class SpoolReader {
   readonly #directory: string;
-  readonly #files = new Map<SpoolStream, FileHandle>();
+  readonly #mask: Mask | null;
+  readonly #onTruncated: (stream: SpoolStream) => void;
+  readonly #sources = new Map<SpoolStream, Source>();
 
-  constructor(directory: string) {
+  constructor(directory: string, { mask = null, onTruncated = () => undefined }: SpoolReaderOptions = {}) {
     this.#directory = directory;
+    this.#mask = mask;
+    this.#onTruncated = onTruncated;
   }
 
   /**
@@ -60,18 +89,92 @@ export class SpoolReader {
     return chunks;
   }
 
+  /** Where the streams end now. @param read what has been read: a file that is shorter was cut */
+  async sizes(read: Offsets): Promise<Offsets> {
+    const size = async (stream: SpoolStream) => {
+      const source = await this.#source(stream);
+      return source ? this.#sizeOf(stream, source, read[stream]) : 0;
+    };
+    return { stdout: await size('stdout'), stderr: await size('stderr') };
+  }
+
+  /** Whether bytes that were read are not in the file any more. */
+  async isTruncated(stream: SpoolStream): Promise<boolean> {
+    return ((await this.#source(stream))?.base ?? 0) > 0;
+  }
+
+  /** The first byte at or after `offset` that begins a line; `offset` itself where none does for a while. */
+  async nextLine(stream: SpoolStream, offset: number): Promise<number> {
+    const source = await this.#source(stream);
+    if (!source || offset === 0) return offset;
+    const buffer = Buffer.allocUnsafe(maxChunkBytes);
+    const { bytesRead } = await source.file.read(buffer, 0, buffer.length, offset - 1 - source.base);
+    const end = buffer.subarray(0, bytesRead).indexOf(newline);
+    return end === -1 ? offset : offset + end;
+  }
+
+  async countLines(stream: SpoolStream, from: number, to: number): Promise<number> {
+    let lines = 0;
+    for await (const bytes of this.#pieces(stream, from, to))
+      for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, at + 1)) lines++;
+    return lines;
+  }
+
+  /** SHA-256 in hexadecimal of these ranges of a stream, one behind the other, as they were given: with the mask. */
+  async digest(stream: SpoolStream, ranges: readonly (readonly [number, number])[]): Promise<string> {
+    const hash = createHash('sha256');
+    for (const [from, to] of ranges) {
+      let held = Buffer.alloc(0);
+      for await (const piece of this.#pieces(stream, from, to)) {
+        if (!this.#mask) {
+          hash.update(piece);
+          continue;
+        }
+        const bytes = Buffer.concat([held, piece]);
+        this.#mask.hide(bytes);
+        const keep = this.#mask.heldBack(bytes);
+        hash.update(bytes.subarray(0, bytes.length - keep));
+        held = Buffer.from(bytes.subarray(bytes.length - keep));
+      }
+      hash.update(held);
+    }
+    return hash.digest('hex');
+  }
+
+  async *#pieces(stream: SpoolStream, from: number, to: number): AsyncGenerator<Buffer> {
+    const source = await this.#source(stream);
+    for (let at = from; source && at < to;) {
+      const buffer = Buffer.allocUnsafe(Math.min(to - at, readBytes));
+      const { bytesRead } = await source.file.read(buffer, 0, buffer.length, at - source.base);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+
+  async #sizeOf(stream: SpoolStream, source: Source, read: number): Promise<number> {
+    const { size } = await source.file.stat();
+    if (source.base + size < read) {
+      source.base = read;
+      await writeFile(this.#baseFile(stream), String(read), { mode: 0o600 });
+      this.#onTruncated(stream);
+    }
+    return source.base + size;
+  }
+
   async #readStream(stream: SpoolStream, offset: number, end: number | null): Promise<SpoolChunk[]> {
-    const file = this.#files.get(stream) ?? (await this.#open(stream));
-    if (!file) return [];
-    const size = Math.min((await file.stat()).size, end ?? Infinity);
+    const source = await this.#source(stream);
+    if (!source) return [];
+    const size = Math.min(await this.#sizeOf(stream, source, offset), end ?? Infinity);
     if (size <= offset) return [];
-    const buffer = Buffer.allocUnsafe(Math.min(size - offset, readBytes));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
+    const whole = Buffer.allocUnsafe(Math.min(size - offset, readBytes));
+    const { bytesRead } = await source.file.read(whole, 0, whole.length, offset - source.base);
     const ts = new Date();
+    const buffer = this.#hide(whole.subarray(0, bytesRead), offset + bytesRead === end);
     const chunks: SpoolChunk[] = [];
     let at = 0;
-    while (at < bytesRead) {
-      let piece = buffer.subarray(at, Math.min(at + maxChunkBytes, bytesRead));
+    while (at < buffer.length) {
+      let piece = buffer.subarray(at, Math.min(at + maxChunkBytes, buffer.length));
       const atEnd = offset + at + piece.length === end;
       const tail = atEnd ? 0 : incompleteTail(piece);
       if (tail > 0) piece = piece.subarray(0, piece.length - tail);
@@ -82,19 +185,34 @@ export class SpoolReader {
     return chunks;
   }
 
-  async #open(stream: SpoolStream): Promise<FileHandle | null> {
+  #hide(bytes: Buffer, atEnd: boolean): Buffer {
+    if (!this.#mask) return bytes;
+    this.#mask.hide(bytes);
+    return atEnd ? bytes : bytes.subarray(0, bytes.length - this.#mask.heldBack(bytes));
+  }
+
+  #baseFile(stream: SpoolStream): string {
+    return join(this.#directory, `${stream}.base`);
+  }
+
+  async #source(stream: SpoolStream): Promise<Source | null> {
+    const known = this.#sources.get(stream);
+    if (known) return known;
     const file = await open(spoolFile(this.#directory, stream), 'r').catch((error: unknown) => {
       // The run has not made it yet.
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
       throw error;
     });
-    if (file) this.#files.set(stream, file);
-    return file;
+    if (!file) return null;
+    const base = Number(await readFile(this.#baseFile(stream), 'utf8').catch(() => '0'));
+    const source = { file, base: Number.isSafeInteger(base) && base > 0 ? base : 0 };
+    this.#sources.set(stream, source);
+    return source;
   }
 
   async close(): Promise<void> {
-    const files = [...this.#files.values()];
-    this.#files.clear();
-    await Promise.all(files.map((file) => file.close()));
+    const sources = [...this.#sources.values()];
+    this.#sources.clear();
+    await Promise.all(sources.map(({ file }) => file.close()));
   }
 }

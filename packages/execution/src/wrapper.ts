@@ -16,7 +16,8 @@ export const notOurs = 3;
  *                   somebody else made it, the run was given up and must not begin.
  *   pid             identity of the wrapper: pid, start time and boot id, since pids come round again.
  *   stdout, stderr  the spool: the command writes to these files itself; no process of ours is in between.
- *   exit            how it ended, written to a temporary name, synced, renamed: there whole or not at all.
+ *   exit            how it ended, written to a temporary name whose room was taken before the command began, synced,
+ *                   renamed: there whole or not at all.
  *
  * The command runs in the foreground, so that it inherits no ignored signals. SIGTERM goes to the whole process
  * group; the wrapper traps it (a trap is not inherited, an ignored signal would be) and lives to write the record.
@@ -42,7 +43,7 @@ _deafen() { # it is over: signals could only spoil the record, and what is ignor
   trap '' HUP INT QUIT TERM PIPE USR1 USR2 ALRM
 }
 _record() { # words: written whole or not at all
-  printf '%s\\n' "$1" 2>/dev/null >"$_run/exit.tmp" || return
+  printf '%s\\n' "$1" 2>/dev/null 1<>"$_run/exit.tmp" || return
   sync "$_run/exit.tmp" 2>/dev/null
   _place exit
 }
@@ -64,6 +65,10 @@ else
 fi
 printf 'pid=%s\\nstart=%s\\nboot=%s\\n' "$$" "$_start" "$_boot" >"$_run/pid.tmp"
 _place pid
+
+# Taken while there is some: a command that fills the disk must still be able to say so, and we how it ended.
+printf '%1024s\\n' '' 2>/dev/null >"$_run/exit.tmp"
+{ : >>"$_run/stderr" && fallocate -n -l 4096 "$_run/stderr"; } 2>/dev/null
 
 if ! cd "$_directory" 2>/dev/null; then
   _record "error=directory"

@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connectJobs, createClient, type Client, type JobsConnection } from '@vmo/client';
+import type { DatabaseAddress } from '@vmo/db';
 import { testDatabase } from './database.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
@@ -21,6 +22,8 @@ export interface TestServerOptions {
   env?: Readonly<Record<string, string>>;
   /** With the embedded Postgres, as a person starts it; else a database of the test's own Postgres, which is faster. */
   embedded?: boolean;
+  /** Done to the data directory before the first start. */
+  prepare?: (dataDirectory: string) => Promise<void>;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -30,6 +33,8 @@ export interface TestServer extends AsyncDisposable {
   /** The line's URL with its one-time code. */
   readonly loginUrl: string;
   readonly dataDirectory: string;
+  /** The server's own database, to look behind its back. */
+  readonly database: DatabaseAddress;
   /** Where the server was started; its first workspace. */
   readonly startDirectory: string;
   readonly pid: number;
@@ -37,8 +42,8 @@ export interface TestServer extends AsyncDisposable {
   readonly log: string;
   /** Speaks with the token. */
   readonly client: Client;
-  /** A socket of its own; close it. */
-  connect(): JobsConnection;
+  /** A socket of its own; close it. `through`: the address of a proxy in between. */
+  connect(through?: string): JobsConnection;
   /** SIGTERM. @returns the exit code */
   stop(): Promise<number | null>;
   /** SIGKILL. */
@@ -55,6 +60,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const dataDirectory = join(directory.path, 'data');
   const startDirectory = join(directory.path, 'start');
   await mkdir(startDirectory);
+  await options.prepare?.(dataDirectory);
   const token = 'test-token-0123456789';
   let child: ChildProcess;
   let log = '';
@@ -110,6 +116,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     token,
     client,
     dataDirectory,
+    database: options.env?.DATABASE_URL
+      ? { url: options.env.DATABASE_URL }
+      : (database?.address ?? {
+          socketDirectory: join(dataDirectory, 'postgres'),
+          user: 'vmo',
+          database: 'postgres',
+        }),
     startDirectory,
     get loginUrl() {
       return loginUrl;
@@ -120,7 +133,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     get log() {
       return log;
     },
-    connect: () => connectJobs({ baseUrl: url, token }),
+    connect: (through = url) => connectJobs({ baseUrl: through, token }),
     stop: () => end('SIGTERM'),
     kill: async () => {
       await end('SIGKILL');

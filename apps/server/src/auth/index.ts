@@ -9,4 +9,4 @@ export {
   type Principal,
 } from './service.ts';
 export { createOriginPolicy, inUrl, type OriginPolicy } from './origin.ts';
-export { loadToken } from './token.ts';
+export { loadSecretsKey, loadToken } from './token.ts';

@@ -28,6 +28,8 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   WORKSPACE_NOT_FOUND: 'There is no workspace with this id.',
   HOST_NOT_FOUND: 'There is no host with this id or name.',
   JOB_ALREADY_FINISHED: 'The job has ended: a final state never changes.',
+  SECRETS_FORGOTTEN:
+    'The job had secret variables; they are forgotten when it has ended, so it cannot be run again as it was.',
   JOB_NOT_RUNNING: 'This needs a running job.',
   NOT_IN_CONTROL: 'Another browser types into this terminal. Take control first.',
   INPUT_NOT_READ: 'The program in the terminal has left too much input unread. Try again when it reads.',

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { LogStream, Readiness, RouteInput, RouteName, RouteOutput, ServerInfo } from '@vmo/contract';
 import type { CookieOptions, Response } from 'express';
@@ -90,6 +91,15 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       );
       await sendBytes(log, response);
     },
+    listLines: ({ params, query }) => jobs.lines(params.jobId, query),
+    findInLog: async ({ params, query }, { response }) => {
+      const rows = await jobs.find(params.jobId, query);
+      response.setHeader('Content-Type', 'application/x-ndjson');
+      await sendBytes(Readable.from(toJsonLines(rows)), response);
+    },
+    getLogUsage: () => jobs.logUsage(),
+    expireLogs: (_, { actor }) => jobs.expireLogs(actor),
+    getMarks: ({ params }) => jobs.marks(params.jobId),
 
     listWorkspaces: async () => ({ workspaces: await workspaces.list() }),
     addWorkspace: async ({ body }, { actor }) => ({ workspace: await workspaces.add(actor, body) }),
@@ -120,6 +130,10 @@ function toSession({ actor, expiresAt }: Principal) {
 function logStreams(stream: 'stdout' | 'stderr' | 'system' | 'all' | undefined): LogStream[] {
   if (stream === undefined) return ['stdout', 'stderr'];
   return stream === 'all' ? ['stdout', 'stderr', 'system'] : [stream];
+}
+
+async function* toJsonLines(rows: AsyncIterable<object>): AsyncGenerator<string> {
+  for await (const row of rows) yield `${JSON.stringify(row)}\n`;
 }
 
 /** Sends as fast as the reader reads. A reader that goes away ends the reading of the log, and is no error. */

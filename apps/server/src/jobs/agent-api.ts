@@ -3,16 +3,28 @@ import type { Database } from '@vmo/db';
 import {
   ClaimedJob,
   HostId,
+  type JobId,
   isFinal,
   type AgentApi,
   type AppendResult,
   type JobEvent,
   type JobRef,
   type JobStatus,
+  type Offsets,
 } from '@vmo/contract';
 import type { Hosts } from '../hosts/index.ts';
-import { packChunk, packLines, storedOffsets, trimToEnd, type Log } from './log.ts';
-import { claimPending, listAssigned, lockJob, toJob, type JobRow } from './repository.ts';
+import { digestOf } from './digest.ts';
+import {
+  packChunk,
+  packLines,
+  storedOffsets,
+  trimToEnd,
+  type KnownEnd,
+  type Log,
+  type PackedChunk,
+} from './log.ts';
+import { claimPending, findJob, listAssigned, lockJob, toJob, type JobRow } from './repository.ts';
+import type { Secrets } from './secrets.ts';
 import type { JobService } from './service.ts';
 
 export interface AgentApiDeps {
@@ -20,10 +32,14 @@ export interface AgentApiDeps {
   log: Log;
   service: JobService;
   hosts: Pick<Hosts, 'get'>;
+  secrets: Secrets;
 }
 
 /** The server's side of the agent contract. Every write checks the fence under the lock on the job's row. */
-export function createAgentApi({ db, log, service, hosts }: AgentApiDeps): AgentApi {
+export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDeps): AgentApi {
+  /** Ends of the logs that are being written, as this process left them. */
+  const ends = new Map<JobId, KnownEnd>();
+
   async function toClaimed(row: JobRow): Promise<ClaimedJob> {
     return ClaimedJob.parse({
       id: row.id,
@@ -31,6 +47,7 @@ export function createAgentApi({ db, log, service, hosts }: AgentApiDeps): Agent
       command: row.command,
       cwd: row.cwd,
       env: row.env,
+      secrets: row.secrets ? secrets.open(row.secrets) : {},
       color: row.color,
       timeout: row.timeout_seconds,
       cols: row.cols,
@@ -54,6 +71,27 @@ export function createAgentApi({ db, log, service, hosts }: AgentApiDeps): Agent
       if (row?.fence !== ref.fence || isFinal(toJob(row).status)) return undefined;
       return work(trx, row);
     });
+  }
+
+  /**
+   * Appends where this process left the log, when that is still its end: the words of a cancel, another server or a
+   * restart may have come between. null: look first.
+   */
+  async function appendBehindKnown(
+    ref: JobRef,
+    packed: readonly PackedChunk[],
+  ): Promise<AppendResult | null> {
+    const known = ends.get(ref.jobId);
+    if (known?.fence !== ref.fence) return null;
+    const fresh = await trimToEnd(known, packed);
+    if (!fresh || fresh.length === 0) return null;
+    // Where the answer gets lost, whether it was stored is not known.
+    ends.delete(ref.jobId);
+    const stored = await log.appendBehind(known, fresh);
+    if (!stored) return null;
+    ends.set(ref.jobId, stored.at);
+    service.tellEvents(ref.jobId, stored.told);
+    return { status: 'accepted', offsets: storedOffsets(stored.at) };
   }
 
   /** A transition that is asked for again, because its answer was lost, changes nothing. */
@@ -90,21 +128,20 @@ export function createAgentApi({ db, log, service, hosts }: AgentApiDeps): Agent
     async append(ref, chunks): Promise<AppendResult> {
       const packed = await Promise.all(chunks.map(packChunk));
       await log.ensurePartitions(packed);
+      const told = await appendBehindKnown(ref, packed);
+      if (told) return told;
       const result = await held(ref, async (trx, row) => {
         const fresh = await trimToEnd(row, packed);
-        if (!fresh) return { offsets: storedOffsets(row), events: null };
+        if (!fresh) return { at: row, events: null };
         const events = await log.append(trx, row, fresh);
-        const offsets = storedOffsets(row);
-        for (const { stream, offset, bytes } of fresh) {
-          if ((stream === 'stdout' || stream === 'stderr') && offset !== null)
-            offsets[stream] = offset + bytes.length;
-        }
-        return { offsets, events, row };
+        return { at: (await lockJob(trx, ref.jobId)) ?? row, events };
       });
       if (!result) return { status: 'lease-lost' };
-      if (!result.events) return { status: 'wrong-offset', offsets: result.offsets };
+      const offsets = storedOffsets(result.at);
+      if (!result.events) return { status: 'wrong-offset', offsets };
+      ends.set(ref.jobId, result.at);
       service.tellEvents(ref.jobId, result.events);
-      return { status: 'accepted', offsets: result.offsets };
+      return { status: 'accepted', offsets };
     },
 
     async note(ref, lines) {
@@ -112,6 +149,28 @@ export function createAgentApi({ db, log, service, hosts }: AgentApiDeps): Agent
       await log.ensurePartitions(packed);
       const events = await held(ref, (trx, row) => log.append(trx, row, packed));
       if (events) service.tellEvents(ref.jobId, events);
+    },
+
+    async cut(ref, from, to, lines): Promise<AppendResult> {
+      await log.ensurePartitions([{ ts: new Date() }]);
+      const result = await held(ref, async (trx, row) => {
+        const stored = storedOffsets(row);
+        const isAt = (offsets: Offsets) =>
+          stored.stdout === offsets.stdout && stored.stderr === offsets.stderr;
+        if (isAt(to)) return { offsets: to, events: [] }; // the answer to an earlier call was lost
+        if (!isAt(from)) return { offsets: stored, events: null };
+        return { offsets: to, events: await log.cut(trx, row, to, packLines(lines, new Date())) };
+      });
+      if (!result) return { status: 'lease-lost' };
+      if (!result.events) return { status: 'wrong-offset', offsets: result.offsets };
+      service.tellEvents(ref.jobId, result.events);
+      return { status: 'accepted', offsets: result.offsets };
+    },
+
+    async digest(ref) {
+      const row = await findJob(db, ref.jobId);
+      if (row?.fence !== ref.fence) return null;
+      return { offsets: storedOffsets(row), ...(await digestOf(db, row)) };
     },
 
     async finish(ref, outcome, sizes): Promise<AppendResult> {
@@ -130,10 +189,12 @@ export function createAgentApi({ db, log, service, hosts }: AgentApiDeps): Agent
             reason: outcome.reason,
             started_at: outcome.startedAt ?? row.started_at,
             finished_at: outcome.finishedAt,
+            log_verified: outcome.verified,
           },
           lines: outcome.lines,
         });
       });
+      ends.delete(ref.jobId);
       if (result === 'lease-lost') return { status: 'lease-lost' };
       if ('stdout' in result) return { status: 'wrong-offset', offsets: result };
       if ('events' in result) await service.tell(result);

@@ -97,7 +97,14 @@ describe('append', () => {
     const { agentApi } = cockpit.jobs;
     const ref = await takeJob();
     const outcome = {
-      ...{ status: 'done' as const, exitCode: 0, signal: null, reason: null, startedAt: null },
+      ...{
+        status: 'done' as const,
+        exitCode: 0,
+        signal: null,
+        reason: null,
+        verified: true,
+        startedAt: null,
+      },
       ...{ finishedAt: new Date(), lines: ['exit 0'] },
     };
     const whole = Buffer.from('abc\n');
@@ -155,7 +162,14 @@ it('a job only ever moves as the table of states allows, whatever is asked of it
               return agentApi.finish(
                 ref,
                 {
-                  ...{ status: what, exitCode: null, signal: null, reason: null, startedAt: null },
+                  ...{
+                    status: what,
+                    exitCode: null,
+                    signal: null,
+                    reason: null,
+                    verified: true,
+                    startedAt: null,
+                  },
                   ...{ finishedAt: new Date(), lines: [what] },
                 },
                 { stdout: before.logBytes, stderr: 0 },

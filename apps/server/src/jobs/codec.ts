@@ -32,6 +32,19 @@ export async function decodeChunk(codec: number, chunk: Buffer): Promise<Buffer>
   }
 }
 
+/**
+ * What a stored event holds. A row that a foreign hand or a dying disk has spoilt must not take the rest of the log with
+ * it: in its place stand words that say so.
+ */
+export async function decodeStored(event: { seq: number; codec: number; chunk: Buffer }): Promise<Buffer> {
+  try {
+    return await decodeChunk(event.codec, event.chunk);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return Buffer.from(`[event ${String(event.seq)} of this log cannot be read: ${why}]\n`);
+  }
+}
+
 // ignoreBOM keeps U+FEFF in the text: a byte order mark in output is output.
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 

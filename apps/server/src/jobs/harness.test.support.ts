@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { createAgent, type Agent } from '@vmo/agent';
+import { createAgent, shipLimits, type Agent, type ShipLimits } from '@vmo/agent';
 import {
   CodedError,
   isFinal,
@@ -10,7 +11,7 @@ import {
   type JobSubmission,
   type LogStream,
 } from '@vmo/contract';
-import type { Database } from '@vmo/db';
+import { isDatabaseUnavailable, type Database } from '@vmo/db';
 import {
   createExecutionManager,
   createLocalStreamStrategy,
@@ -27,6 +28,7 @@ import { createJobs, type Jobs } from './index.ts';
 
 export const owner: Actor = { name: 'owner', sessionId: null, address: '127.0.0.1' };
 export const agentName = 'test';
+const mib = 1024 * 1024;
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const refuse = () => Promise.reject(new CodedError('HOST_UNREACHABLE', 'there are no hosts here'));
@@ -60,6 +62,7 @@ export async function startCockpit(
     cancelGraceMs?: number;
     withAgent?: boolean;
     db?: Kysely<Database>;
+    limits?: Partial<ShipLimits>;
   } = {},
 ): Promise<Cockpit> {
   const stack = new AsyncDisposableStack();
@@ -84,7 +87,12 @@ export async function startCockpit(
     defaultDirectory: home.path,
     maxConcurrentJobs,
     eventRetentionDays: 30,
+    secretsKey: randomBytes(32),
+    onMarksError: (error) => {
+      if (!isDatabaseUnavailable(error)) bugs.push(error);
+    },
   });
+  stack.defer(jobs.stop);
   const cgroups = await probeCgroups();
   const execution = createExecutionManager([
     createLocalStreamStrategy({ table: createProcessTable(), cgroups }),
@@ -107,6 +115,7 @@ export async function startCockpit(
       runsDirectory,
       environment: { PATH: '/usr/local/bin:/usr/bin:/bin' },
       cancelGraceMs: options.cancelGraceMs ?? 5_000,
+      limits: { ...shipLimits(64 * mib, 1024 * mib), ...options.limits },
       logger: { ...quiet, error: (details) => bugs.push(details) },
     });
     await agent.start();

@@ -3,21 +3,33 @@ import type { Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
 import {
   type AgentApi,
+  isFinal,
   type EventPage,
+  type FindQuery,
+  type FindRow,
   type Job,
   type JobFilter,
   type JobId,
   type JobPage,
   type JobSubmission,
+  type LinePage,
+  type LogMarks,
   type LogStream,
+  type LogUsage,
   type TerminalScreen,
 } from '@vmo/contract';
+import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import type { Bus } from '../kernel/bus.ts';
 import { createAgentApi } from './agent-api.ts';
+import { readLines, type LinesRequest } from './lines.ts';
 import { createLog } from './log.ts';
+import { listPartitions } from './log-repository.ts';
 import { resolvePlace, type PlaceDeps } from './place.ts';
-import { keepPartitions } from './retention.ts';
+import { keepPartitions, type Expired } from './retention.ts';
+import { findInLog } from './scan/find.ts';
+import { createMarks } from './scan/marks.ts';
+import { createSecrets } from './secrets.ts';
 import { createJobService } from './service.ts';
 import { createTerminalService, type Terminals } from './terminal.ts';
 
@@ -32,7 +44,7 @@ export interface Jobs {
   cancel(actor: Actor, jobId: JobId): Promise<Job>;
   rerun(actor: Actor, jobId: JobId): Promise<Job>;
   /** Stored events after `afterSeq`, at most `limit` and about 1 MiB of output (always one when there is one). */
-  readEvents(jobId: JobId, afterSeq: number, limit: number): Promise<EventPage>;
+  readEvents(jobId: JobId, afterSeq: number, limit: number, maxBytes?: number): Promise<EventPage>;
   /** The exact bytes of the given streams in order of seq. */
   rawLog(jobId: JobId, streams: readonly LogStream[]): Promise<Readable>;
   terminal: {
@@ -47,10 +59,24 @@ export interface Jobs {
     resize(jobId: JobId, cols: number, rows: number): Promise<void>;
     openExternally(actor: Actor, jobId: JobId): Promise<Job>;
   };
+  lines(jobId: JobId, request: LinesRequest): Promise<LinePage>;
+  /**
+   * Searches the whole stored log, row by row as it finds.
+   * @throws CodedError INVALID_INPUT for a pattern that is none
+   */
+  find(jobId: JobId, query: FindQuery): Promise<AsyncGenerator<FindRow>>;
+  /** Groups that fold, errors and warnings. */
+  marks(jobId: JobId): Promise<LogMarks>;
   /** What the agent talks to. */
   agentApi: AgentApi;
-  /** Partitions made ahead and old ones dropped; to be called at start and every hour. */
-  keepPartitions(): Promise<string[]>;
+  /** Partitions made ahead, and old ones dropped; to be called at start and every hour. */
+  keepPartitions(): Promise<Expired>;
+  /** As it does by itself every hour, asked for by a person. */
+  expireLogs(actor: Actor): Promise<Expired>;
+  logUsage(): Promise<LogUsage>;
+  /** Looks through the logs that ended while nobody did. */
+  start(): Promise<void>;
+  stop(): void;
 }
 
 export interface JobsDeps extends PlaceDeps {
@@ -59,26 +85,72 @@ export interface JobsDeps extends PlaceDeps {
   maxConcurrentJobs: number;
   eventRetentionDays: number;
   terminals: Terminals;
+  /** 32 bytes: seals the secret variables of jobs. */
+  secretsKey: Buffer;
+  /** A log could not be looked through; nothing else depends on it. */
+  onMarksError: (error: unknown, jobId: string) => void;
 }
 
 export function createJobs(deps: JobsDeps): Jobs {
-  const { db } = deps;
+  const { db, bus } = deps;
   const log = createLog(db);
+  const secrets = createSecrets(deps.secretsKey);
   const service = createJobService({
     ...deps,
     log,
+    secrets,
     resolvePlace: (submission) => resolvePlace(deps, submission),
   });
+  const marks = createMarks({
+    db,
+    changed: (row) =>
+      void service.tell({ row, events: [] }).catch((error: unknown) => {
+        deps.onMarksError(error, row.id);
+      }),
+    onError: deps.onMarksError,
+  });
+  const stopListening = [
+    bus.on('job:appended', ({ jobId }) => {
+      marks.appended(jobId);
+    }),
+    bus.on('job:changed', (job) => {
+      if (isFinal(job.status)) marks.finished(job);
+    }),
+  ];
   return {
     submit: service.submit,
     get: service.get,
     list: service.list,
     cancel: service.cancel,
     rerun: service.rerun,
-    readEvents: async (jobId, afterSeq, limit) => log.read(await service.find(jobId), afterSeq, limit),
+    readEvents: async (jobId, afterSeq, limit, maxBytes) =>
+      log.read(await service.find(jobId), afterSeq, limit, maxBytes),
     rawLog: async (jobId, streams) => log.raw(await service.find(jobId), streams),
+    lines: async (jobId, request) => readLines(db, await service.find(jobId), request),
+    find: async (jobId, query) => findInLog(db, await service.find(jobId), query),
+    marks: async (jobId) => marks.get(await service.find(jobId)),
     terminal: createTerminalService({ db, service, terminals: deps.terminals }),
-    agentApi: createAgentApi({ db, log, service, hosts: deps.hosts }),
+    agentApi: createAgentApi({ db, log, service, secrets, hosts: deps.hosts }),
     keepPartitions: () => keepPartitions(db, deps.eventRetentionDays),
+    async expireLogs(actor) {
+      const expired = await keepPartitions(db, deps.eventRetentionDays);
+      await db
+        .transaction()
+        .execute((trx) => audit.record(trx, actor, 'logs.expire', 'logs', { days: expired.days }));
+      return expired;
+    },
+    async logUsage() {
+      const partitions = await listPartitions(db);
+      return {
+        bytes: partitions.reduce((sum, { bytes }) => sum + bytes, 0),
+        days: partitions,
+        retentionDays: deps.eventRetentionDays,
+      };
+    },
+    start: marks.start,
+    stop() {
+      for (const stop of stopListening) stop();
+      marks.stop();
+    },
   };
 }

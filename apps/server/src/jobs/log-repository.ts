@@ -13,7 +13,10 @@ export interface NewEvent {
   size: number;
   codec: number;
   chunk: Buffer;
-  linesBefore: number;
+  /** Lines begun in the whole job before this chunk, per stream in the order of `LogStream`. */
+  linesBefore: readonly number[];
+  /** The number of the line that the chunk goes on with; null: it begins one. */
+  continues: number | null;
 }
 
 export interface StoredEvent {
@@ -23,6 +26,8 @@ export interface StoredEvent {
   stream_offset: number;
   codec: number;
   chunk: Buffer;
+  lines_before: number[];
+  continues: number | null;
 }
 
 /**
@@ -42,22 +47,75 @@ export async function insertEvents(trx: Db, jobId: string, events: readonly NewE
         size: event.size,
         codec: event.codec,
         chunk: event.chunk,
-        lines_before: event.linesBefore,
+        lines_before: [...event.linesBefore],
+        continues: event.continues,
       })),
     )
     .execute();
 }
 
+/**
+ * Moves the end of a log and inserts what comes behind it: one round trip, one commit, no lock held while we think. False:
+ * the log ends elsewhere by now, or the job is final or another agent's, and nothing was done.
+ *
+ * Measured, an append of one line, 300 times: 1.9–2.1 ms at best with begin, lock, insert, update and commit, 0.7–0.9 ms
+ * like this; medians on a busy machine 5.6–10.6 ms and 2.3–3.9 ms.
+ */
+export async function appendInOneStatement(
+  db: Db,
+  at: Pick<JobRow, 'id' | 'fence' | 'last_seq'>,
+  events: readonly NewEvent[],
+  end: LogEndColumns,
+): Promise<boolean> {
+  const rows = events.map(
+    (
+      event,
+    ) => sql`(${event.seq}::integer, ${event.ts}::timestamptz, ${event.stream}::text, ${event.streamOffset}::bigint,
+      ${event.size}::integer, ${event.codec}::smallint, ${event.chunk}::bytea, ${[...event.linesBefore]}::integer[],
+      ${event.continues}::integer)`,
+  );
+  const { numAffectedRows } = await sql`
+    with moved as (
+      update jobs
+      set last_seq = ${end.last_seq}, line_counts = ${end.line_counts}::integer[],
+          stdout_bytes = ${end.stdout_bytes}, stderr_bytes = ${end.stderr_bytes},
+          stdout_line = ${end.stdout_line}::integer, stderr_line = ${end.stderr_line}::integer
+      where id = ${at.id} and fence = ${at.fence} and last_seq = ${at.last_seq}
+        and status in ('acknowledged', 'running')
+      returning id
+    )
+    insert into job_events (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues)
+    select moved.id, event.* from moved cross join (values ${sql.join(rows)}) as event`.execute(db);
+  return numAffectedRows === BigInt(events.length);
+}
+
+type LogEndColumns = Pick<
+  JobRow,
+  'last_seq' | 'stdout_bytes' | 'stderr_bytes' | 'line_counts' | 'stdout_line' | 'stderr_line'
+>;
+
 /** Moves the counters of a locked job to where its log now ends. */
-export async function moveLogEnd(
-  trx: Db,
-  jobId: string,
-  end: Pick<
-    JobRow,
-    'last_seq' | 'stdout_bytes' | 'stderr_bytes' | 'line_count' | 'stdout_open' | 'stderr_open'
-  >,
-): Promise<void> {
+export async function moveLogEnd(trx: Db, jobId: string, end: LogEndColumns): Promise<void> {
   await trx.updateTable('jobs').set(end).where('id', '=', jobId).execute();
+}
+
+/** The log of a locked job goes on at these bytes; a line that was in the middle has lost its rest. */
+export async function leaveOut(
+  trx: Db,
+  job: Pick<JobRow, 'id' | 'stdout_bytes' | 'stderr_bytes' | 'cut_bytes'>,
+  to: Record<'stdout' | 'stderr', number>,
+): Promise<void> {
+  await trx
+    .updateTable('jobs')
+    .set({
+      stdout_bytes: to.stdout,
+      stderr_bytes: to.stderr,
+      stdout_line: null,
+      stderr_line: null,
+      cut_bytes: job.cut_bytes + to.stdout - job.stdout_bytes + to.stderr - job.stderr_bytes,
+    })
+    .where('id', '=', job.id)
+    .execute();
 }
 
 /**
@@ -71,12 +129,12 @@ export async function selectEvents(
 ): Promise<StoredEvent[]> {
   const streams = range.streams ? sql`and stream = any(${[...range.streams]}::text[])` : sql``;
   const { rows } = await sql<StoredEvent>`
-    select seq, ts, stream, stream_offset, codec, chunk
+    select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues
     from (
-      select seq, ts, stream, stream_offset, codec, chunk,
+      select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues,
              sum(size) over (order by seq rows unbounded preceding) - size as bytes_before
       from (
-        select seq, ts, stream, stream_offset, codec, chunk, size
+        select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues, size
         from job_events
         where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${range.afterSeq} ${streams}
         order by seq
@@ -120,20 +178,45 @@ export async function ensurePartition(db: Db, day: string): Promise<void> {
   });
 }
 
-/** Partitions of the log, as the day that each holds, oldest first. */
-export async function listPartitionDays(db: Db): Promise<string[]> {
-  const { rows } = await sql<{ name: string }>`
-    select child.relname as name
+/** A day of the log and what it takes on the disk, with its indexes. */
+export interface Partition {
+  day: string;
+  bytes: number;
+}
+
+/** Partitions of the log, oldest first. Tables that somebody else has attached have other names, and are left alone. */
+export async function listPartitions(db: Db): Promise<Partition[]> {
+  const { rows } = await sql<{ name: string; bytes: number }>`
+    select child.relname as name, pg_total_relation_size(child.oid) as bytes
     from pg_inherits
     join pg_class child on child.oid = pg_inherits.inhrelid
     where pg_inherits.inhparent = 'job_events'::regclass
     order by child.relname`.execute(db);
-  return rows.flatMap(({ name }) => {
+  return rows.flatMap(({ name, bytes }) => {
     const match = /^job_events_(\d{4})(\d{2})(\d{2})$/.exec(name);
-    return match ? [match.slice(1).join('-')] : [];
+    return match ? [{ day: match.slice(1).join('-'), bytes }] : [];
   });
 }
 
-export async function dropPartition(db: Db, day: string): Promise<void> {
-  await sql`drop table if exists ${sql.table(partitionName(day))}`.execute(db);
+/** Jobs that have output of this day lose it. @returns how many */
+export async function markExpired(trx: Db, day: string): Promise<number> {
+  const result = await trx
+    .updateTable('jobs')
+    .set({ log_expired: true })
+    .where('log_expired', '=', false)
+    .where('id', 'in', sql<string>`(select distinct job_id from ${sql.table(partitionName(day))})`)
+    .executeTakeFirst();
+  return Number(result.numUpdatedRows);
+}
+
+export async function dropPartition(trx: Db, day: string): Promise<void> {
+  await sql`drop table ${sql.table(partitionName(day))}`.execute(trx);
+}
+
+/** Holds the partition until the transaction ends: several servers may drop it at once. False: it is gone. */
+export async function lockPartition(trx: Db, day: string): Promise<boolean> {
+  await sql`select pg_advisory_xact_lock(hashtext('vmo:job_events:partitions'))`.execute(trx);
+  const { rows } = await sql<{ name: string | null }>`
+    select to_regclass(${partitionName(day)})::text as name`.execute(trx);
+  return (rows[0]?.name ?? null) !== null;
 }

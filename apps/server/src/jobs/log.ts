@@ -6,14 +6,16 @@ import {
   type SpoolStream,
   type EventPage,
   type JobEvent,
-  type LogStream,
+  LogStream,
   type Offsets,
   type SpoolChunk,
 } from '@vmo/contract';
-import { decodeChunk, decodeText, encodeChunk } from './codec.ts';
+import { decodeStored, decodeText, encodeChunk } from './codec.ts';
 import {
+  appendInOneStatement,
   ensurePartition,
   insertEvents,
+  leaveOut,
   moveLogEnd,
   selectEvents,
   type NewEvent,
@@ -51,7 +53,7 @@ export function packLines(lines: readonly string[], ts: Date): PackedChunk[] {
 /** Where a job's log ends: kept in its row, moved by every append. */
 type LogEnd = Pick<
   JobRow,
-  'last_seq' | 'stdout_bytes' | 'stderr_bytes' | 'line_count' | 'stdout_open' | 'stderr_open'
+  'last_seq' | 'stdout_bytes' | 'stderr_bytes' | 'line_counts' | 'stdout_line' | 'stderr_line'
 >;
 
 export const storedOffsets = (row: LogEnd): Offsets => ({
@@ -85,6 +87,78 @@ export async function trimToEnd(row: LogEnd, chunks: readonly PackedChunk[]): Pr
   return fresh;
 }
 
+const streams = LogStream.options;
+export const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
+
+/** The end of a log as this process left it, of a job whose agent has this fence. */
+export type KnownEnd = LogEnd & Pick<JobRow, 'id' | 'fence' | 'created_at'>;
+
+/** No event is older than its job: reading relies on it to look only into the partitions since then. */
+function timeOf({ created_at: createdAt }: Pick<JobRow, 'created_at'>, ts: Date): Date {
+  return ts < createdAt ? createdAt : ts;
+}
+
+/** What becomes of chunks behind the end of a log, and where it ends then. */
+function planAppend(
+  row: LogEnd & Pick<JobRow, 'id' | 'created_at'>,
+  chunks: readonly PackedChunk[],
+): { stored: NewEvent[]; told: JobEvent[]; end: LogEnd } {
+  const jobId = JobId.parse(row.id);
+  const open = { stdout: row.stdout_line, stderr: row.stderr_line };
+  const bytes: Record<SpoolStream, number> = storedOffsets(row);
+  const counts = [...row.line_counts];
+  let seq = row.last_seq;
+  let total = sum(counts);
+  const stored: NewEvent[] = [];
+  const told: JobEvent[] = [];
+  for (const chunk of chunks) {
+    const { stream } = chunk;
+    seq += 1;
+    const ts = timeOf(row, chunk.ts);
+    const spool = stream === 'stdout' || stream === 'stderr' ? stream : null;
+    const continues = spool && open[spool];
+    stored.push({
+      seq,
+      ts,
+      stream,
+      streamOffset: chunk.offset ?? 0,
+      size: chunk.bytes.length,
+      codec: chunk.codec,
+      chunk: chunk.chunk,
+      linesBefore: [...counts],
+      continues,
+    });
+    told.push({
+      jobId,
+      seq,
+      stream,
+      chunk: decodeText(chunk.bytes),
+      ts: ts.toISOString(),
+      linesBefore: total,
+      continues,
+    });
+    // A line begins with the first byte after a line end of its own stream.
+    const endsOpen = chunk.bytes.at(-1) !== 0x0a;
+    const begun = countNewlines(chunk.bytes) + (endsOpen ? 1 : 0) - (continues === null ? 0 : 1);
+    const at = streams.indexOf(stream);
+    counts[at] = (counts[at] ?? 0) + begun;
+    total += begun;
+    if (spool) {
+      open[spool] = endsOpen ? (begun > 0 ? total : continues) : null;
+      bytes[spool] += chunk.bytes.length;
+    }
+  }
+  const end = {
+    last_seq: seq,
+    line_counts: counts,
+    stdout_bytes: bytes.stdout,
+    stderr_bytes: bytes.stderr,
+    stdout_line: open.stdout,
+    stderr_line: open.stderr,
+  };
+  return { stored, told, end };
+}
+
 const day = (ts: Date) => ts.toISOString().slice(0, 10);
 
 export interface Log {
@@ -93,7 +167,18 @@ export interface Log {
    * @returns the events, to be told after the commit
    */
   append(trx: Db, row: JobRow, chunks: readonly PackedChunk[]): Promise<JobEvent[]>;
-  read(row: JobRow, afterSeq: number, limit: number): Promise<EventPage>;
+  /**
+   * As `append`, in one statement of its own, for a log that is known to end `at` and is not empty to add.
+   * @returns where it ends now; null: it ends elsewhere, or the job is not the agent's any more, and nothing was stored
+   */
+  appendBehind(
+    at: KnownEnd,
+    chunks: readonly PackedChunk[],
+  ): Promise<{ told: JobEvent[]; at: KnownEnd } | null>;
+  /** Goes on at `to`: what lies between is left out, and `words` say so. As `append`. */
+  cut(trx: Db, row: JobRow, to: Offsets, words: readonly PackedChunk[]): Promise<JobEvent[]>;
+  /** At most `limit` events and about `maxBytes` of output, always at least one event where there is one. */
+  read(row: JobRow, afterSeq: number, limit: number, maxBytes?: number): Promise<EventPage>;
   raw(row: JobRow, streams: readonly LogStream[]): Readable;
   /** Makes the partitions that `append` is going to need. Outside of its transaction: a rollback must not undo it. */
   ensurePartitions(chunks: readonly { ts: Date }[]): Promise<void>;
@@ -102,70 +187,42 @@ export interface Log {
 export function createLog(db: Db): Log {
   const knownDays = new Set<string>();
 
-  /** No event is older than its job: reading relies on it to look only into the partitions since then. */
-  function timeOf(row: JobRow, ts: Date): Date {
-    return ts < row.created_at ? row.created_at : ts;
-  }
-
   async function* rawChunks(row: JobRow, streams: readonly LogStream[]): AsyncGenerator<Buffer> {
     for (let afterSeq = 0; ;) {
       const events = await selectEvents(db, row, { afterSeq, limit: 1000, maxBytes: readBytes, streams });
       if (events.length === 0) return;
       for (const event of events) {
-        yield await decodeChunk(event.codec, event.chunk);
+        yield await decodeStored(event);
         afterSeq = event.seq;
       }
     }
   }
 
+  async function append(trx: Db, row: JobRow, chunks: readonly PackedChunk[]): Promise<JobEvent[]> {
+    if (chunks.length === 0) return [];
+    const { stored, told, end } = planAppend(row, chunks);
+    await insertEvents(trx, row.id, stored);
+    await moveLogEnd(trx, row.id, end);
+    return told;
+  }
+
   return {
-    async append(trx, row, chunks) {
-      if (chunks.length === 0) return [];
-      const jobId = JobId.parse(row.id);
-      const open = { stdout: row.stdout_open, stderr: row.stderr_open };
-      const bytes: Record<SpoolStream, number> = storedOffsets(row);
-      let seq = row.last_seq;
-      let lines = row.line_count;
-      const stored: NewEvent[] = [];
-      const told: JobEvent[] = [];
-      for (const chunk of chunks) {
-        seq += 1;
-        const ts = timeOf(row, chunk.ts);
-        stored.push({
-          seq,
-          ts,
-          stream: chunk.stream,
-          streamOffset: chunk.offset ?? 0,
-          size: chunk.bytes.length,
-          codec: chunk.codec,
-          chunk: chunk.chunk,
-          linesBefore: lines,
-        });
-        told.push({ jobId, seq, stream: chunk.stream, chunk: decodeText(chunk.bytes), ts: ts.toISOString() });
-        // A line begins with the first byte after a line end of its own stream.
-        const spool = chunk.stream === 'stdout' || chunk.stream === 'stderr' ? chunk.stream : null;
-        const ends = countNewlines(chunk.bytes);
-        const endsOpen = chunk.bytes.at(-1) !== 0x0a;
-        lines += ends + (endsOpen ? 1 : 0) - (spool && open[spool] ? 1 : 0);
-        if (spool) {
-          open[spool] = endsOpen;
-          bytes[spool] += chunk.bytes.length;
-        }
-      }
-      await insertEvents(trx, row.id, stored);
-      await moveLogEnd(trx, row.id, {
-        last_seq: seq,
-        line_count: lines,
-        stdout_bytes: bytes.stdout,
-        stderr_bytes: bytes.stderr,
-        stdout_open: open.stdout,
-        stderr_open: open.stderr,
-      });
-      return told;
+    append,
+
+    async appendBehind(at, chunks) {
+      const { stored, told, end } = planAppend(at, chunks);
+      if (!(await appendInOneStatement(db, at, stored, end))) return null;
+      return { told, at: { ...at, ...end } };
     },
 
-    async read(row, afterSeq, limit) {
-      const events = await selectEvents(db, row, { afterSeq, limit, maxBytes: readBytes });
+    async cut(trx, row, to, words) {
+      const events = await append(trx, row, words);
+      await leaveOut(trx, row, to);
+      return events;
+    },
+
+    async read(row, afterSeq, limit, maxBytes = readBytes) {
+      const events = await selectEvents(db, row, { afterSeq, limit, maxBytes });
       return { events: await Promise.all(events.map((event) => toEvent(row, event))), lastSeq: row.last_seq };
     },
 
@@ -182,13 +239,15 @@ export function createLog(db: Db): Log {
 }
 
 export async function toEvent(row: JobRow, event: StoredEvent): Promise<JobEvent> {
-  const bytes = await decodeChunk(event.codec, event.chunk);
+  const bytes = await decodeStored(event);
   return {
     jobId: JobId.parse(row.id),
     seq: event.seq,
     stream: event.stream,
     chunk: decodeText(bytes),
     ts: event.ts.toISOString(),
+    linesBefore: sum(event.lines_before),
+    continues: event.continues,
   };
 }
 

@@ -70,7 +70,7 @@ it('100 submissions with one idempotency key at once make one job and one audit 
 describe('cancel against finish', () => {
   it('makes one final state and at most one audit row, 1,000 times', { timeout: 60_000 }, async () => {
     const outcome: RunOutcome = {
-      ...{ status: 'done', exitCode: 0, signal: null, reason: null, startedAt: null },
+      ...{ status: 'done', exitCode: 0, signal: null, reason: null, verified: true, startedAt: null },
       ...{ finishedAt: new Date(), lines: ['exit 0 after 0.00 s'] },
     };
     const sizes = { stdout: 0, stderr: 0 };

@@ -1,22 +1,50 @@
 import type { Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
-import { dropPartition, ensurePartition, listPartitionDays } from './log-repository.ts';
+import {
+  dropPartition,
+  ensurePartition,
+  listPartitions,
+  lockPartition,
+  markExpired,
+} from './log-repository.ts';
 
 const dayMs = 86_400_000;
 const toDay = (ms: number) => new Date(ms).toISOString().slice(0, 10);
 
+/** What one run of the retention did. */
+export interface Expired {
+  /** Days (`YYYY-MM-DD`, UTC) whose output is gone. */
+  days: string[];
+  /** Jobs whose log is gone, whole or in part. */
+  jobs: number;
+  bytes: number;
+}
+
 /**
- * Makes the partitions around now and drops those whose last day is older than the limit.
- * @returns the days that were dropped
+ * Makes the partitions around now and drops those whose last day is older than the limit. The jobs stay, and say that
+ * their log has expired.
  */
 export async function keepPartitions(
   db: Kysely<Database>,
   retentionDays: number,
   now = Date.now(),
-): Promise<string[]> {
+): Promise<Expired> {
   for (const offset of [-1, 0, 1]) await ensurePartition(db, toDay(now + offset * dayMs));
   const oldestKept = toDay(now - retentionDays * dayMs);
-  const expired = (await listPartitionDays(db)).filter((day) => day < oldestKept);
-  for (const day of expired) await dropPartition(db, day);
-  return expired;
+  const expired = (await listPartitions(db)).filter(({ day }) => day < oldestKept);
+  let jobs = 0;
+  for (const { day } of expired) {
+    // One day, one transaction: no log is half gone without saying so.
+    jobs += await db.transaction().execute(async (trx) => {
+      if (!(await lockPartition(trx, day))) return 0;
+      const marked = await markExpired(trx, day);
+      await dropPartition(trx, day);
+      return marked;
+    });
+  }
+  return {
+    days: expired.map(({ day }) => day),
+    jobs,
+    bytes: expired.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
 }

@@ -17,6 +17,7 @@ import type { Actor } from '../kernel/actor.ts';
 import type { Bus } from '../kernel/bus.ts';
 import { newId } from '../kernel/ids.ts';
 import { packLines, type Log } from './log.ts';
+import type { Secrets } from './secrets.ts';
 import {
   countBusy,
   findJob,
@@ -42,6 +43,7 @@ export interface JobServiceDeps {
   db: Kysely<Database>;
   bus: Bus;
   log: Log;
+  secrets: Secrets;
   maxConcurrentJobs: number;
   /** @throws CodedError for an unknown workspace or host, or a combination that makes no sense */
   resolvePlace(submission: JobSubmission): Promise<Place>;
@@ -56,7 +58,7 @@ interface Outcome {
 export type JobService = ReturnType<typeof createJobService>;
 
 export function createJobService(deps: JobServiceDeps) {
-  const { db, bus, log } = deps;
+  const { db, bus, log, secrets } = deps;
 
   function tellEvents(jobId: JobId, events: readonly JobEvent[]): void {
     if (events.length > 0) bus.emit('job:appended', { jobId, events });
@@ -93,7 +95,9 @@ export function createJobService(deps: JobServiceDeps) {
       throw new Error(`job ${row.id}: ${row.status} → ${status} is not a transition`);
     }
     const events = await log.append(trx, row, packLines(change.lines, new Date()));
-    return { row: await updateJob(trx, row.id, { ...change.patch, ...(status && { status }) }), events };
+    const forgotten = status && isFinal(status) ? { secrets: null } : {};
+    const patch = { ...change.patch, ...forgotten, ...(status && { status }) };
+    return { row: await updateJob(trx, row.id, patch), events };
   }
 
   async function find(jobId: string): Promise<JobRow> {
@@ -105,12 +109,22 @@ export function createJobService(deps: JobServiceDeps) {
   async function submit(actor: Actor, submission: JobSubmission, rerunOf?: string) {
     const place = await deps.resolvePlace(submission);
     const key = submission.idempotencyKey ?? null;
+    const secretNames = Object.keys(submission.secrets ?? {});
+    if (secretNames.length > 0 && place.type === 'terminal') {
+      throw new CodedError(
+        'INVALID_INPUT',
+        'a terminal takes no secret variables: what it shows cannot be masked. Run a command instead',
+        { issues: [{ path: 'secrets', message: 'not for terminals' }] },
+      );
+    }
     const insert = db.transaction().execute(async (trx) => {
       const created = await insertJob(trx, {
         id: newId(),
         command: submission.command,
         ...place,
         env: submission.env ?? {},
+        secrets: secretNames.length > 0 ? secrets.seal(submission.secrets ?? {}) : null,
+        secretNames,
         color: submission.color ?? true,
         timeout: submission.timeout === 0 ? null : (submission.timeout ?? null), // 0 means none
         cols: submission.cols ?? 80,
@@ -196,6 +210,13 @@ export function createJobService(deps: JobServiceDeps) {
     async rerun(actor: Actor, jobId: JobId): Promise<Job> {
       const row = await find(jobId);
       if (row.type === 'vm') throw new CodedError('INVALID_INPUT', 'jobs of type vm cannot be run again yet');
+      if (row.secret_names.length > 0) {
+        const names = row.secret_names.join(', ');
+        throw new CodedError(
+          'SECRETS_FORGOTTEN',
+          `this job had secret variables (${names}), which are forgotten: submit it anew with them`,
+        );
+      }
       const { workspaceId, hostId } = toJob(row);
       const { job } = await submit(
         actor,

@@ -10,7 +10,7 @@ import {
 } from '@vmo/contract';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
-import { decodeChunk, decodeText } from './codec.ts';
+import { decodeStored, decodeText } from './codec.ts';
 import { toEvent } from './log.ts';
 import { findSeqBefore, selectEvents } from './log-repository.ts';
 import type { JobService } from './service.ts';
@@ -71,7 +71,7 @@ export function createTerminalService({ db, service, terminals }: TerminalServic
           const told = await toEvent(row, event);
           const drawn = event.stream === 'stdout' ? offset - event.stream_offset : 0;
           if (drawn <= 0) return told;
-          const bytes = await decodeChunk(event.codec, event.chunk);
+          const bytes = await decodeStored(event);
           return { ...told, chunk: decodeText(bytes.subarray(drawn)) };
         }),
       );

@@ -59,8 +59,8 @@ export class Client implements Typist {
   follow(jobId: JobId): LogDelivery {
     this.unfollow(jobId);
     const delivery = new LogDelivery({
-      read: (afterSeq, limit) => this.#jobs.readEvents(jobId, afterSeq, limit),
-      canSend: () => this.#outlet.isOpen,
+      read: (afterSeq, limit, maxBytes) => this.#jobs.readEvents(jobId, afterSeq, limit, maxBytes),
+      room: () => this.#outlet.room,
       send: (event) => {
         this.sendEvent(event);
       },

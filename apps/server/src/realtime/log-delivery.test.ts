@@ -13,13 +13,15 @@ function createReader() {
   const stored: JobEvent[] = [];
   const received: (number | 'done' | { from: number; to: number })[] = [];
   const reads: (() => void)[] = [];
-  let isOpen = true;
+  let room = ackWindow;
+  const wanted: number[] = [];
   let failing = false;
   let reading: Promise<unknown> = Promise.resolve();
   const errors: unknown[] = [];
 
   const delivery = new LogDelivery({
-    read: (afterSeq, limit) => {
+    read: (afterSeq, limit, maxBytes) => {
+      wanted.push(maxBytes);
       const page = new Promise<EventPage>((resolve, reject) => {
         reads.push(() => {
           if (failing) reject(new Error('the database is away'));
@@ -33,7 +35,7 @@ function createReader() {
       reading = page.catch(() => undefined);
       return page;
     },
-    canSend: () => isOpen,
+    room: () => room,
     send: ({ seq }) => received.push(seq),
     skip: ({ fromSeq, toSeq }) => received.push({ from: fromSeq, to: toSeq }),
     done: () => received.push('done'),
@@ -43,6 +45,7 @@ function createReader() {
   return {
     delivery,
     received,
+    wanted,
     errors,
     store(text = 'x'): JobEvent {
       const event: JobEvent = {
@@ -51,6 +54,8 @@ function createReader() {
         stream: 'stdout',
         chunk: text,
         ts: '2026-01-01T00:00:00Z',
+        linesBefore: 0,
+        continues: null,
       };
       stored.push(event);
       return event;
@@ -61,8 +66,8 @@ function createReader() {
     finish() {
       delivery.finished(done, stored.length);
     },
-    open(now: boolean) {
-      isOpen = now;
+    open(now: boolean, bytes = ackWindow) {
+      room = now ? bytes : 0;
       if (now) delivery.wake();
     },
     fail(now: boolean) {
@@ -130,6 +135,16 @@ describe('the delivery of a log', () => {
     reader.open(true);
     await reader.settle();
     expect(reader.received).toEqual([...upTo(20), 'done']);
+  });
+
+  it('reads no more from the database than the socket takes', async () => {
+    const reader = createReader();
+    reader.open(true, 1_000);
+    for (let n = 0; n < 3; n++) reader.store();
+    reader.delivery.start(0, 3);
+    await reader.settle();
+    expect(reader.received).toEqual([1, 2, 3]);
+    expect(reader.wanted).toEqual([1_000]);
   });
 
   it('lets a reader that acknowledges owe no more than the window', async () => {

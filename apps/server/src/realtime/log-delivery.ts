@@ -1,7 +1,10 @@
 import type { EventPage, JobDone, JobEvent, JobSkipped } from '@vmo/contract';
 
-/** Text that may be on its way to a browser that acknowledges, in UTF-16 units. More than the largest event. */
-export const ackWindow = 1024 * 1024;
+/**
+ * Text that may be on its way to a browser that acknowledges, in UTF-16 units: several of the largest events, and little
+ * enough that fifty browsers which fall asleep at once do not fill the memory.
+ */
+export const ackWindow = 512 * 1024;
 /** What an event costs besides its text, so that floods of tiny ones are bounded as well. */
 const eventOverhead = 256;
 /** After a skip the newest events are sent all the same: they are what a person looks at. */
@@ -10,9 +13,9 @@ const readLimit = 200;
 const retryMs = 1000;
 
 export interface LogDeliveryOptions {
-  read(afterSeq: number, limit: number): Promise<EventPage>;
-  /** Whether the transport takes more. When it does not, the owner calls `wake` once it does. */
-  canSend(): boolean;
+  read(afterSeq: number, limit: number, maxBytes: number): Promise<EventPage>;
+  /** Bytes that the transport takes now. When it takes none, the owner calls `wake` once it does. */
+  room(): number;
   send(event: JobEvent): void;
   skip(range: Omit<JobSkipped, 'jobId'>): void;
   done(done: JobDone): void;
@@ -104,12 +107,14 @@ export class LogDelivery {
     this.#inFlightCost -= this.#inFlight.shift()?.cost ?? 0;
   }
 
-  #maySend(): boolean {
-    return this.#options.canSend() && (!this.#acknowledges || this.#inFlightCost < ackWindow);
+  /** What may be sent now, in bytes. */
+  #room(): number {
+    const window = this.#acknowledges ? ackWindow - this.#inFlightCost : Infinity;
+    return Math.max(Math.min(this.#options.room(), window), 0);
   }
 
   #trySend(event: JobEvent): boolean {
-    if (!this.#maySend()) return false;
+    if (this.#room() === 0) return false;
     const cost = event.chunk.length + eventOverhead;
     this.#inFlight.push({ seq: event.seq, cost });
     this.#inFlightCost += cost;
@@ -129,16 +134,24 @@ export class LogDelivery {
     this.#missed = 0;
   }
 
+  /** Retention may have removed the beginning: it will never come. */
+  #skipExpired(first: JobEvent | undefined): void {
+    if (!first || first.seq <= this.#cursor + 1) return;
+    this.#options.skip({ fromSeq: this.#cursor + 1, toSeq: first.seq - 1, expired: true });
+    this.#cursor = first.seq - 1;
+  }
+
   /** Reads and sends until the live end is reached or the reader takes no more. */
   async #pump(): Promise<void> {
     this.#state = 'pumping';
     try {
-      while (this.#isPumping() && this.#cursor < this.#newest && this.#maySend()) {
+      while (this.#isPumping() && this.#cursor < this.#newest && this.#room() > 0) {
         this.#skipWhenBehind();
-        const { events, lastSeq } = await this.#options.read(this.#cursor, readLimit);
+        const { events, lastSeq } = await this.#options.read(this.#cursor, readLimit, this.#room());
         if (!this.#isPumping()) return;
         this.#newest = Math.max(this.#newest, lastSeq, events.at(-1)?.seq ?? 0);
         if (events.length === 0) this.#cursor = this.#newest; // expired: it will never come
+        this.#skipExpired(events[0]);
         for (const event of events) {
           if (!this.#trySend(event)) break;
           if (event.seq > this.#historyEnd) this.#missed = Math.max(0, this.#missed - event.chunk.length);

@@ -2,7 +2,7 @@
  * How much may wait in the server for one socket, besides the batch that the kernel is taking. The bytes of a
  * sleeping browser are at most twice this: one batch under way, one behind it.
  */
-const maxQueuedBytes = 512 * 1024;
+const maxQueuedBytes = 64 * 1024;
 
 /** The part of an engine.io connection that tells how fast its reader reads. */
 export interface EngineConnection {
@@ -32,9 +32,13 @@ export class Outlet {
     connection.on('drain', this.#onDrain);
   }
 
-  /** Whether more may be sent now. When not, `onOpen` listeners hear when it may. */
+  /** Bytes that may be sent now; what is sent at once may be more. 0: `onOpen` listeners hear when it is more again. */
+  get room(): number {
+    return this.#connection.transport.writable ? maxQueuedBytes : Math.max(maxQueuedBytes - this.#queued, 0);
+  }
+
   get isOpen(): boolean {
-    return this.#connection.transport.writable || this.#queued < maxQueuedBytes;
+    return this.room > 0;
   }
 
   /** To be called with the size of everything that is sent, before it is sent. */

@@ -32,3 +32,9 @@ export function parseEnv(text: string): { env: Record<string, string> } | { wron
   }
   return { env };
 }
+
+/** What is wrong with a secret variable; undefined: nothing. */
+export function secretError({ name, value }: { name: string; value: string }): string | undefined {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name.trim())) return 'the name must be letters, digits and _';
+  return value.length < 4 ? 'the value must have at least 4 characters' : undefined;
+}

@@ -258,6 +258,26 @@ _main
 }
 
 /**
+ * Stops or continues everything of the run on the other side.
+ *
+ * stdout: noise · \`signalled\` or nothing · end
+ */
+export function signalScript(nonce: string, run: RemoteRun, signal: 'STOP' | 'CONT'): string {
+  return `_main() {
+${head(nonce)}${names(run)}${processes}${killing}
+_mark
+_group=0
+! _wrapper_lives || _group=$_pid
+_others=$(_members | awk -v group="$_group" '$2 != group { print $1 }')
+[ "$_group" = 0 ] || { kill -s ${signal} -- "-$_group" && echo signalled; }
+[ -z "$_others" ] || { kill -s ${signal} $_others; echo signalled; }
+_mark
+}
+_main
+`;
+}
+
+/**
  * Runs a script there with its own stdin, and tells its exit code after its output. Without \`stdin\` it and what it
  * started end with the session.
  *

@@ -8,7 +8,7 @@ import { converse } from './converse.ts';
 import { failureOf } from './failure.ts';
 import { followOverLink, ladderWords, type EndReport, type LinkResult } from './link.ts';
 import { Mirror } from './mirror.ts';
-import { cancelScript } from './remote-script.ts';
+import { cancelScript, signalScript } from './remote-script.ts';
 
 /** Between two tries to reach the host. */
 const firstPauseMs = 200;
@@ -260,6 +260,27 @@ export class SshRun implements Run {
     if (words) return words;
     this.#end({ kind: 'not-started', reason: 'it was cancelled before it began' });
     return ['it had not begun, and never will'];
+  }
+
+  suspend(): Promise<boolean> {
+    return this.#signal('STOP').catch(() => false);
+  }
+
+  async resume(): Promise<void> {
+    await this.#signal('CONT');
+  }
+
+  /** @returns whether there was anybody to be signalled */
+  async #signal(signal: 'STOP' | 'CONT'): Promise<boolean> {
+    const { spec, client, target } = this.#options;
+    const run = { jobId: spec.jobId, name: this.#attempt.name };
+    const answer = await converse(client, target, (nonce) => signalScript(nonce, run, signal), {
+      words: ['vmo-signal', run.name],
+      segments: 2,
+      timeoutMs: ladderTimeoutMs,
+      maxBytes: 1024 * 1024,
+    });
+    return answer.text('stdout', 1).includes('signalled');
   }
 
   /** Waits, until it is woken. */

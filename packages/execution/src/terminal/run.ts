@@ -1,5 +1,5 @@
 import { removeCgroup } from '../cgroup.ts';
-import { endRun, findLeftovers, type RunProcesses } from '../kill.ts';
+import { endRun, findLeftovers, signalRun, type RunProcesses } from '../kill.ts';
 import { isAlive, type ProcessIdentity, type ProcessTable } from '../process.ts';
 import { readExitRecord, readIdentity, type ExitRecord } from '../run-directory.ts';
 import type { Run, RunEnd, RunSpec } from '../run.ts';
@@ -131,6 +131,14 @@ export class TerminalRun implements Run {
         this.#look();
       });
     return this.#cancelling;
+  }
+
+  async suspend(): Promise<boolean> {
+    return signalRun(await this.#processes(), 'SIGSTOP');
+  }
+
+  async resume(): Promise<void> {
+    await signalRun(await this.#processes(), 'SIGCONT');
   }
 
   detach(): void {

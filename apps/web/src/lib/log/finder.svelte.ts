@@ -1,214 +1,177 @@
-import { compileQuery, findInText, Matches, maxMatches, type FindQuery, type Match } from './matches.ts';
-import type { LogRows } from './log-rows.ts';
-import { lineText } from './render-line.ts';
-import type { FindAnswer, FindWork } from './find-worker.ts';
+import type { JobId, LogStream } from '@vmo/contract';
+import { findInLog, type Client } from '@vmo/client';
+import { compileQuery, findInText, lineText, type TextQuery } from '@vmo/ansi';
+import { FoundLines } from './found-lines.ts';
+import type { FoundRange } from './pieces.ts';
+import { errorWords } from './words.ts';
 
-/** Searching per turn, in milliseconds. */
-const turnBudget = 8;
-/** Characters given to the worker at once. */
-const batchCharacters = 512 * 1024;
-/** A pattern that needs longer than this (in milliseconds) for one batch would never end. */
-const patience = 2000;
+/** After a key, in milliseconds: who types on does not want the search for what was typed so far. */
+const typingPause = 120;
+/** While the job writes, what is new is searched this often (in milliseconds). */
+const goOnAfter = 1000;
+/** A pattern that takes longer (in milliseconds) for one line on the screen is not marked there any more. */
+const patience = 50;
 
-export interface Position {
-  row: number;
-  start: number;
+const nothingFound: readonly FoundRange[] = [];
+
+export interface FinderOptions {
+  client: Client;
+  jobId: JobId;
+  /** Streams to search; null: all. */
+  streams: () => readonly LogStream[] | null;
+  /** More will be written. */
+  isLive: () => boolean;
 }
 
-/**
- * Finds text in the rows of a log, also in those that come while it is at it. Plain text is searched here in short
- * turns; a pattern is searched in a worker, which can be ended when the pattern turns out to take for ever.
- */
+/** Finds text in the whole log: the server searches, and what is on the screen is marked here. */
 export class Finder {
-  matches = new Matches();
   /** Grows whenever matches changed. */
   version = $state(0);
   error = $state<string | null>(null);
   searching = $state(false);
+  /** Of the log that is being searched: from 0 to 1. */
+  progress = $state(0);
+  /** All matches, of which the first ones are listed. */
+  total = $state(0);
   /** Index of the match that the person is at; -1: none. */
   current = $state(-1);
+  found = new FoundLines();
 
-  #rows: LogRows | null = null;
-  #limit = 0;
-  #generation = 0;
+  readonly #options: FinderOptions;
+  #query: TextQuery | null = null;
   #expression: RegExp | null = null;
-  #query: FindQuery | null = null;
-  #scanned = 0;
-  #again = new Set<number>();
-  #turn: ReturnType<typeof setTimeout> | undefined;
-  #worker: Worker | null = null;
-  #watch: ReturnType<typeof setTimeout> | undefined;
-  #from: Position = { row: 0, start: 0 };
+  #search: AbortController | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Line at or after which the first current match is looked for. */
+  #from = 1;
+  /** Searched up to this event, and matches up to there. */
+  #seq = 0;
+  #totalBefore = 0;
+  #marks = true;
 
-  get active(): boolean {
-    return this.#expression !== null;
+  constructor(options: FinderOptions) {
+    this.#options = options;
   }
 
   /** Looks for this from now on; null or empty: for nothing. The match at or after `from` becomes the current one. */
-  search(query: FindQuery | null, from: Position): void {
-    this.#reset();
-    this.#from = from;
+  search(query: TextQuery | null, from: number): void {
+    this.stop();
     this.#query = query;
-    this.#expression = null;
+    this.#from = from;
     this.error = null;
-    if (query && query.text !== '') {
-      const compiled = compileQuery(query);
-      if (compiled instanceof RegExp) this.#expression = compiled;
-      else this.error = compiled.error;
-    }
-    this.#schedule();
+    if (!query || query.text === '') return;
+    const compiled = compileQuery(query);
+    if (compiled instanceof RegExp) this.#expression = compiled;
+    else this.error = compiled.error;
+    if (!this.#expression) return;
+    this.searching = true;
+    this.#timer = setTimeout(() => void this.#ask(), typingPause);
   }
 
-  /** The rows changed: `changed` of them in place, and there are `count` now. */
-  update(rows: LogRows, count: number, changed: readonly number[]): void {
-    if (rows !== this.#rows || rows.generation !== this.#generation) {
-      const at = this.currentMatch;
-      this.#rows = rows;
-      this.#generation = rows.generation;
-      this.#reset();
-      if (at) this.#from = at;
-    }
-    this.#limit = count;
-    for (const row of changed) if (row < this.#scanned) this.#again.add(row);
-    this.#schedule();
+  /** Other streams are shown: the same query again. */
+  again(): void {
+    if (this.#query) this.search(this.#query, this.currentMatch?.number ?? this.#from);
   }
 
-  get currentMatch(): Match | null {
-    return this.matches.at(this.current);
+  get currentMatch(): { number: number; nth: number } | null {
+    return this.found.at(this.current);
   }
 
-  /** Goes to the next match or the one before, around the ends. */
-  step(by: 1 | -1): Match | null {
-    const { count } = this.matches;
-    if (count === 0) return null;
+  /** Goes to the next match or the one before, around the ends. @returns whether there is one. */
+  step(by: 1 | -1): boolean {
+    const { count } = this.found;
+    if (count === 0) return false;
     this.current = this.current === -1 ? (by === 1 ? 0 : count - 1) : (this.current + by + count) % count;
-    return this.currentMatch;
+    return true;
   }
 
   stop(): void {
-    this.#reset();
+    clearTimeout(this.#timer);
+    this.#search?.abort();
+    this.#search = null;
+    this.#query = null;
     this.#expression = null;
-    this.#worker?.terminate();
-    this.#worker = null;
-  }
-
-  #reset(): void {
-    clearTimeout(this.#turn);
-    this.#turn = undefined;
-    // An answer that is still to come would be about other rows.
-    if (this.#watch !== undefined) {
-      clearTimeout(this.#watch);
-      this.#watch = undefined;
-      this.#worker?.terminate();
-      this.#worker = null;
-    }
-    this.matches = new Matches();
-    this.#scanned = 0;
-    this.#again.clear();
+    this.#seq = this.#totalBefore = 0;
+    this.#marks = true;
+    this.found = new FoundLines();
+    this.total = this.progress = 0;
     this.current = -1;
     this.searching = false;
     this.version++;
   }
 
-  #schedule(): void {
-    if (this.#turn !== undefined || this.#watch !== undefined || !this.#expression || !this.#rows) return;
-    const left = this.#scanned < this.#limit && !this.matches.full;
-    this.searching = left;
-    if (!left && this.#again.size === 0) return;
-    this.#turn = setTimeout(() => {
-      this.#turn = undefined;
-      if (this.#query?.regex) this.#ask();
-      else this.#search();
-    });
-  }
-
-  #text(row: number): string {
-    return lineText(this.#rows?.raw(row) ?? '');
-  }
-
-  #search(): void {
-    const expression = this.#expression;
-    if (!expression) return;
-    const until = performance.now() + turnBudget;
-    const again = [...this.#again];
-    this.#again.clear();
-    for (const row of again) this.#found(row, findInText(expression, this.#text(row)));
-    while (this.#scanned < this.#limit && !this.matches.full && performance.now() < until) {
-      for (let turn = 0; turn < 64 && this.#scanned < this.#limit; turn++) {
-        const row = this.#scanned++;
-        this.#found(row, findInText(expression, this.#text(row)));
-      }
-    }
-    this.#settle();
-  }
-
-  #ask(): void {
+  async #ask(): Promise<void> {
     const query = this.#query;
     if (!query) return;
-    const rows = [...this.#again];
-    this.#again.clear();
-    let characters = 0;
-    const texts = rows.map((row) => this.#text(row));
-    const until = performance.now() + turnBudget;
-    while (
-      this.#scanned < this.#limit &&
-      !this.matches.full &&
-      characters < batchCharacters &&
-      performance.now() < until
-    ) {
-      const text = this.#text(this.#scanned);
-      rows.push(this.#scanned++);
-      texts.push(text);
-      characters += text.length;
+    const search = (this.#search = new AbortController());
+    const isFirst = this.#seq === 0;
+    const { client, jobId } = this.#options;
+    try {
+      const options = { ...query, afterSeq: this.#seq, streams: this.#options.streams() ?? undefined };
+      for await (const row of findInLog(client, jobId, options, search.signal)) {
+        if (search.signal.aborted) return;
+        if (row.type === 'matches') {
+          for (const [number, count] of row.lines) this.found.add(number, count);
+          this.total = Math.max(this.total, this.found.count);
+        } else if (row.type === 'progress') {
+          this.progress = row.lastSeq === 0 ? 1 : row.seq / row.lastSeq;
+          this.total = Math.max(this.found.count, this.#totalBefore + row.matches);
+        } else if (row.type === 'end') {
+          this.#seq = row.seq;
+          this.total = this.#totalBefore = Math.max(this.found.count, this.#totalBefore + row.matches);
+        } else throw new Error(row.message);
+        this.#choose(row.type === 'end');
+        this.version++;
+      }
+      // What is written while the bar is open is found as well.
+      if (this.#options.isLive()) this.#goOn(query);
+    } catch (error) {
+      if (search.signal.aborted) return;
+      if (isFirst) this.error = errorWords(error);
+      else this.#goOn(query);
     }
-    const worker = (this.#worker ??= new Worker(new URL('./find-worker.ts', import.meta.url), {
-      type: 'module',
-    }));
-    worker.onmessage = ({ data }: MessageEvent<FindAnswer>) => {
-      clearTimeout(this.#watch);
-      this.#watch = undefined;
-      for (const [index, row] of rows.entries()) this.#found(row, data.found[index] ?? []);
-      this.#settle();
-    };
-    const fail = (words: string): void => {
-      this.#reset();
-      this.#expression = null;
-      this.error = words;
-    };
-    worker.onerror = () => fail('The search could not be started. Reload the page and try again.');
-    this.#watch = setTimeout(() => fail('This pattern takes too long. Try a simpler one.'), patience);
-    worker.postMessage({ query, texts } satisfies FindWork);
-  }
-
-  #found(row: number, found: readonly number[]): void {
-    const before = this.currentMatch;
-    this.matches.setRow(row, found);
-    // A line that changed above the current match moves its index.
-    if (before && row <= before.row) this.current = this.#indexNear(before);
-  }
-
-  #indexNear({ row, start }: Position): number {
-    let index = this.matches.firstFrom(row);
-    let at = this.matches.at(index);
-    while (at?.row === row && at.start < start) at = this.matches.at(++index);
-    return Math.min(index, this.matches.count - 1);
-  }
-
-  #settle(): void {
-    const done = this.#scanned >= this.#limit || this.matches.full;
-    if (this.current === -1 && this.matches.count > 0 && (done || this.#scanned > this.#from.row)) {
-      const index = this.#indexNear(this.#from);
-      const match = this.matches.at(index);
-      if (done || (match && match.row >= this.#from.row)) this.current = index;
-    }
+    this.searching = false;
     this.version++;
-    this.#schedule();
+  }
+
+  #goOn(query: TextQuery): void {
+    this.#timer = setTimeout(() => {
+      if (this.#query === query) void this.#ask();
+    }, goOnAfter);
+  }
+
+  #choose(isEnd: boolean): void {
+    if (this.current !== -1 || this.found.count === 0) return;
+    const index = this.found.firstFrom(this.#from);
+    if (index < this.found.count) this.current = index;
+    else if (isEnd) this.current = this.found.count - 1;
+  }
+
+  /** Where to mark a line that is drawn, of which `shown` characters are shown at most. */
+  rangesIn(number: number, raw: string, cut: boolean, shown: number): readonly FoundRange[] {
+    void this.version;
+    const expression = this.#expression;
+    const isPattern = this.#query?.regex === true;
+    if (!expression || !this.#marks) return nothingFound;
+    // A pattern may take for ever on a text where it was not seen to end: the server has tried it on whole lines.
+    if (isPattern && (cut || !this.found.has(number))) return nothingFound;
+    const start = performance.now();
+    const text = lineText(raw);
+    const flat = findInText(expression, isPattern ? text : text.slice(0, shown));
+    if (performance.now() - start > patience) this.#marks = false;
+    if (flat.length === 0) return nothingFound;
+    const { currentMatch } = this;
+    const nth = currentMatch?.number === number ? currentMatch.nth : -1;
+    const ranges: FoundRange[] = [];
+    for (let at = 0; at < flat.length; at += 2)
+      ranges.push({ start: flat[at] ?? 0, end: flat[at + 1] ?? 0, current: at / 2 === nth });
+    return ranges;
   }
 }
 
-/** What to say about the matches: `3 of 214`, `214`, `100,000+`. */
+/** What to say about the matches: `3 of 214`, `214`. */
 export function countWords(finder: Finder): string {
-  const { count, full } = finder.matches;
-  const all = `${count.toLocaleString()}${full && count >= maxMatches ? '+' : ''}`;
+  void finder.version;
+  const all = finder.total.toLocaleString();
   return finder.current >= 0 ? `${(finder.current + 1).toLocaleString()} of ${all}` : all;
 }

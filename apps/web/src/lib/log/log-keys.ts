@@ -5,7 +5,11 @@ export const logKeys = {
   previous: { key: 'Shift Enter', does: 'Previous match (Shift F3 everywhere in the log)' },
   follow: { key: 'End', does: 'Go to the end and follow' },
   top: { key: 'Home', does: 'Go to the beginning' },
+  line: { key: 'l', does: 'Go to a line' },
   pause: { key: 'p', does: 'Pause or go on' },
+  problem: { key: 'e', does: 'Next error or warning' },
+  problemBefore: { key: 'Shift E', does: 'Previous error or warning' },
+  fold: { key: 'g', does: 'Fold or unfold all groups' },
   wrap: { key: 'w', does: 'Wrap long lines' },
   timestamps: { key: 't', does: 'Show timestamps' },
   stdout: { key: '1', does: 'Show or hide stdout' },
@@ -26,11 +30,15 @@ export function logAction(event: KeyboardEvent): LogAction | null {
   if (event.ctrlKey || event.metaKey || event.altKey) return null;
   if (key === 'F3') return event.shiftKey ? 'previous' : 'next';
   if (key === 'X' && event.shiftKey) return 'cancel';
+  if (key === 'E' && event.shiftKey) return 'problemBefore';
   if (event.shiftKey) return null;
   const actions: Readonly<Record<string, LogAction>> = {
     End: 'follow',
     Home: 'top',
     p: 'pause',
+    l: 'line',
+    e: 'problem',
+    g: 'fold',
     w: 'wrap',
     t: 'timestamps',
     '1': 'stdout',

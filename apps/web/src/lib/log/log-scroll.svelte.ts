@@ -8,19 +8,27 @@ const overscan = 12;
 const mostPinned = 2000;
 /** This near to the end (in pixels) is at the end. */
 const endSlack = 6;
+/** Browsers do not lay out what is much higher, and lose whole pixels before. */
+const highest = 15_000_000;
+/** A scroll position that differs from the proportional one is put right when nobody has scrolled for this long. */
+const restAfter = 250;
 
 export interface Window {
   start: number;
   end: number;
-  /** Where the first drawn row begins. */
+  /** Where the first drawn row begins, in the element's own pixels. */
   top: number;
-  total: number;
+  /** Height of the element's content. */
+  height: number;
 }
 
 /**
  * Which rows are drawn, and where. Rows are all of one height, or (wrapped) of a height that is estimated until they
  * are drawn and measured. Following keeps the end in view; otherwise what is being read stays where it is, whatever
  * is added below or turns out higher above.
+ *
+ * All positions are those of the rows as high as they are. The element is never higher than a browser can take: in a
+ * longer log a small step moves as far as it would anyway, and a jump goes to the same part of the whole.
  */
 export class LogScroll {
   element: HTMLElement | null = null;
@@ -34,13 +42,15 @@ export class LogScroll {
   /** True when the end is in view. */
   atEnd = $state(true);
   #top = $state(0);
+  /** How far the element's own scroll position is behind `#top`. */
+  #ahead = $state(0);
   #wrapped = $state(false);
   #layout = $state(0);
-  readonly #heights = new RowHeights();
-  #estimate: (row: number) => number = () => lineHeight;
+  readonly #heights = new RowHeights(lineHeight);
   /** Where the element must be scrolled to once its rows are drawn. */
   #goal: number | null = null;
   #lastTop = 0;
+  #rest: ReturnType<typeof setTimeout> | undefined;
 
   get total(): number {
     return this.#wrapped ? this.#heights.total : this.count * lineHeight;
@@ -59,41 +69,57 @@ export class LogScroll {
     return Math.max(0, this.total - this.height);
   }
 
+  /** The element's own scroll position that belongs to one of ours. */
+  #scaled(top: number): number {
+    const { total } = this;
+    if (total <= highest) return top;
+    return Math.round((top / (total - this.height)) * (highest - this.height));
+  }
+
   /** The rows to draw now. */
   readonly window: Window = $derived.by(() => {
     void this.#layout;
     const { total } = this;
-    const top = this.follow ? this.#end : Math.min(this.#top, this.#end);
-    if (this.count === 0) return { start: 0, end: 0, top: 0, total };
+    const height = Math.min(total, highest);
+    const end = this.#end;
+    const top = this.follow ? end : Math.min(this.#top, end);
+    const ahead = this.follow ? total - height : this.#ahead;
+    if (this.count === 0) return { start: 0, end: 0, top: 0, height };
     let start = Math.max(0, this.rowAt(top) - overscan);
-    let end = Math.min(this.count, this.rowAt(top + this.height) + 1 + overscan);
+    let last = Math.min(this.count, this.rowAt(top + this.height) + 1 + overscan);
     const { pinned } = this;
-    if (pinned && pinned.from < start && end - pinned.from < mostPinned) start = pinned.from;
-    if (pinned && pinned.to >= end && pinned.to - start < mostPinned)
-      end = Math.min(this.count, pinned.to + 1);
-    return { start, end, top: this.rowTop(start), total };
+    if (pinned && pinned.from < start && last - pinned.from < mostPinned) start = pinned.from;
+    if (pinned && pinned.to >= last && pinned.to - start < mostPinned)
+      last = Math.min(this.count, pinned.to + 1);
+    return { start, end: last, top: this.rowTop(start) - ahead, height };
   });
 
-  /** The first row that is in view. */
+  get #current(): number {
+    return this.follow ? this.#end : this.#top;
+  }
+
+  /** The first row that is in view, and the last one. */
   get firstVisible(): number {
-    return this.rowAt(this.follow ? this.#end : this.#top);
+    return this.rowAt(this.#current);
+  }
+
+  get lastVisible(): number {
+    return this.rowAt(this.#current + this.height);
   }
 
   /** How far the first visible row reaches above the view. */
   get offsetInFirst(): number {
-    return (this.follow ? this.#end : this.#top) - this.rowTop(this.firstVisible);
+    return this.#current - this.rowTop(this.firstVisible);
   }
 
   isVisible(row: number): boolean {
     const top = this.rowTop(row);
-    const from = this.follow ? this.#end : this.#top;
-    return top >= from && top + lineHeight <= from + this.height;
+    return top >= this.#current && top + lineHeight <= this.#current + this.height;
   }
 
   /** There are `count` rows now; the first ones are those that there were. */
   setCount(count: number): void {
-    if (this.#wrapped)
-      for (let row = this.#heights.count; row < count; row++) this.#heights.push(this.#estimate(row));
+    if (this.#wrapped) this.#heights.setCount(count);
     this.count = count;
     this.#layout++;
     this.#noteEnd();
@@ -102,16 +128,11 @@ export class LogScroll {
   /**
    * Rows have become others, or their heights: row `keep` stays where the first visible one was, `offset` pixels of
    * it above the view.
-   *
-   * @param estimate Height of a row before it is measured; null: all are `lineHeight`.
    */
-  relayout(count: number, estimate: ((row: number) => number) | null, keep: number, offset: number): void {
-    this.#wrapped = estimate !== null;
+  relayout(count: number, wrapped: boolean, keep: number, offset: number): void {
+    this.#wrapped = wrapped;
     this.#heights.clear();
-    if (estimate) {
-      this.#estimate = estimate;
-      for (let row = 0; row < count; row++) this.#heights.push(estimate(row));
-    }
+    if (wrapped) this.#heights.setCount(count);
     this.count = count;
     if (!this.follow) this.#goTo(this.rowTop(keep) + offset);
     this.#layout++;
@@ -120,6 +141,7 @@ export class LogScroll {
 
   #goTo(top: number): void {
     this.#top = this.#goal = Math.max(0, Math.min(top, this.#end));
+    this.#ahead = this.#top - this.#scaled(this.#top);
   }
 
   /** Brings a row into view, in its middle unless it is there already. */
@@ -135,6 +157,7 @@ export class LogScroll {
 
   #hold(): void {
     this.#top = this.#end;
+    this.#ahead = this.total - Math.min(this.total, highest);
     this.follow = false;
   }
 
@@ -165,8 +188,10 @@ export class LogScroll {
     if (this.#wrapped) this.#measure(element);
     const goal = this.follow ? this.#end : this.#goal;
     this.#goal = null;
-    if (goal !== null && Math.abs(element.scrollTop - goal) >= 1) element.scrollTop = goal;
-    if (goal !== null) this.#lastTop = element.scrollTop;
+    if (goal === null) return;
+    const scaled = this.#scaled(goal);
+    if (Math.abs(element.scrollTop - scaled) >= 1) element.scrollTop = scaled;
+    this.#lastTop = element.scrollTop;
   }
 
   #measure(element: HTMLElement): void {
@@ -191,26 +216,54 @@ export class LogScroll {
   scrolled(): void {
     const { element } = this;
     if (!element) return;
-    const top = element.scrollTop;
-    const moved = top - this.#lastTop;
-    this.#lastTop = top;
+    const own = element.scrollTop;
+    const moved = own - this.#lastTop;
+    this.#lastTop = own;
     if (Math.abs(moved) < 1) return;
-    const atEnd = top >= element.scrollHeight - element.clientHeight - endSlack;
+    if (this.total <= highest) {
+      this.#top = own;
+      this.#ahead = 0;
+    } else this.#scrolledScaled(own, moved);
+    const atEnd = this.#top >= this.#end - endSlack;
     if (moved < 0 && !atEnd) this.follow = false;
     else if (moved > 0 && atEnd) this.follow = true;
-    this.#top = top;
     this.#noteEnd();
+  }
+
+  #scrolledScaled(own: number, moved: number): void {
+    const before = this.#current;
+    const ownEnd = highest - this.height;
+    const isJump = Math.abs(moved) > 3 * this.height;
+    const top = isJump ? (own / ownEnd) * this.#end : before + moved;
+    this.#top = Math.max(0, Math.min(Math.round(top), this.#end));
+    this.#ahead = this.#top - own;
+    clearTimeout(this.#rest);
+    const isAtBorder = (own <= 0 && this.#top > 0) || (own >= ownEnd - 1 && this.#top < this.#end);
+    if (isAtBorder) this.#putRight();
+    else this.#rest = setTimeout(() => this.#putRight(), restAfter);
+  }
+
+  /** Moves the scrollbar, and nothing else. */
+  #putRight(): void {
+    if (this.follow || Math.abs(this.#ahead - (this.#top - this.#scaled(this.#top))) < 1) return;
+    this.#goTo(this.#top);
+    this.#layout++;
   }
 
   /** The view's own size changed. */
   resized(): void {
     const { element } = this;
     if (!element) return;
-    // Out of sight (another tab is shown), a browser may forget how far it was scrolled.
-    if (this.height === 0 && element.clientHeight > 0) this.#goal = this.#top;
+    const isBack = this.height === 0 && element.clientHeight > 0;
     this.height = element.clientHeight;
+    // Out of sight (another tab is shown), a browser may forget how far it was scrolled.
+    if (isBack) this.#goTo(this.#top);
     if (element.clientWidth > 0) this.width = element.clientWidth;
     this.#layout++;
     this.#noteEnd();
+  }
+
+  stop(): void {
+    clearTimeout(this.#rest);
   }
 }

@@ -1,97 +1,165 @@
-import { isFinal, type Job, type JobEvent, type JobId, type LogStream } from '@vmo/contract';
+import { LogStream, type Job, type JobEvent, type JobId, type LinePage } from '@vmo/contract';
 import type { Client, JobsConnection, JobSubscription } from '@vmo/client';
-import { LogRows } from './log-rows.ts';
+import { LineLoader } from './line-loader.svelte.ts';
+import { LineStore } from './line-store.ts';
+import { LiveTail } from './live-tail.ts';
 
-/** Work per frame, in milliseconds: the rest of it belongs to the page. */
-const frameBudget = 10;
-/** The same where nobody looks: a hidden page gets few turns. */
-const hiddenBudget = 40;
-/** A log that is bigger (in bytes) opens with its last part; the rest is loaded when asked for. */
-const wholeLogLimit = 64 * 1024 * 1024;
-const tailBytes = 8 * 1024 * 1024;
-/** The history scrolls by this often (in milliseconds) while it is being read in. */
-const catchUpRefresh = 250;
-const gapPageEvents = 100;
+/** Characters that are made into lines per frame: a flood brings more, of which only the newest are seen. */
+const mostPerFrame = 64 * 1024;
+/** In a flood, events are taken this often (in milliseconds): nobody reads faster, and the server leaves out the rest. */
+const floodPause = 80;
+/** Lines that a log opens with: some screens full. */
+const openingLines = 300;
+/** Where the streams are filtered, a flood is taken up anew at most this often (in milliseconds). */
+const reopenAfter = 500;
 
-/**
- * connecting: nothing heard yet · loading: history is coming in · live: everything stored is here, more follows as
- * it is written · ended: everything is here, and no more will come.
- */
-export type LogPhase = 'connecting' | 'loading' | 'live' | 'ended';
+/** opening: nothing is here yet · live: more follows as it is written · ended: no more will come. */
+export type LogPhase = 'opening' | 'live' | 'ended';
+
+/** Where to open: around a line, or at the end. */
+export type Place = { number: number } | 'end';
 
 export interface LogOptions {
   job: Job;
   connection: JobsConnection;
   client: Client;
-  /** A line (from 1) must be there: the log is read from its beginning, however long it is. */
-  needsLine: boolean;
 }
 
 interface Batch {
   events: readonly JobEvent[];
-  at: number;
   done: () => void;
 }
 
-/** The log of one job: follows it, keeps its rows, and says once per frame that something changed. */
+/** The log of one job: opens it somewhere, follows its end, and says once per frame that something changed. */
 export class LogState {
   readonly jobId: JobId;
-  rows: LogRows;
-  /** Grows whenever the rows changed. */
+  store = new LineStore();
+  /** Of the lines of this store; null while the log is opened for the first time. */
+  loader = $state.raw<LineLoader | null>(null);
+  /** Grows whenever lines changed. */
   version = $state(0);
-  phase = $state<LogPhase>('connecting');
+  /** Changes when positions stop meaning what they meant. */
+  generation = 0;
+  /** Pages that were asked for and came. */
+  pages = 0;
+  /** The log is being opened, for the first time or anew. */
+  isOpening = $state(false);
+  phase = $state<LogPhase>('opening');
   /** The job's row as this log last heard of it. */
   job = $state.raw<Job | null>(null);
   /** Why the log cannot be shown. */
   error = $state.raw<unknown>(null);
-  /** Why the missing events could not be loaded. */
-  gapError = $state.raw<unknown>(null);
-  loadingGap = $state(false);
   hidden = $state.raw<ReadonlySet<LogStream>>(new Set());
-  /** Of the history, while it is loading: from 0 to 1. */
-  progress = $state(0);
 
   readonly #connection: JobsConnection;
   readonly #client: Client;
-  readonly #stop = new AbortController();
+  #tail: LiveTail | null = null;
+  #opening: AbortController | null = null;
+  #reopen: ReturnType<typeof setTimeout> | undefined;
   #subscription: JobSubscription | null = null;
   #batches: Batch[] = [];
   #frame: (() => void) | null = null;
-  #dirty = false;
-  #refreshed = 0;
-  #historyEnd = 0;
-  readonly #firstSeq: number;
+  /** No events are taken before. */
+  #calmAt = 0;
+  #place: Place = 'end';
+  /** Where to open again after events were left out: where the person is then. */
+  #placeNow: () => Place = () => 'end';
+  readonly #stopListening: () => void;
 
-  constructor({ job, connection, client, needsLine }: LogOptions) {
+  constructor({ job, connection, client }: LogOptions) {
     this.jobId = job.id;
     this.#connection = connection;
     this.#client = client;
-    this.#firstSeq = needsLine ? 1 : firstSeqToShow(job);
-    this.rows = new LogRows(this.#firstSeq);
+    this.#stopListening = connection.onState(({ phase }) => {
+      if (phase !== 'live') return;
+      this.loader?.forgive();
+      if (this.error !== null) void this.open(this.#place);
+    });
   }
 
-  /** Begins to follow; ends with {@link stop}. Also the way to try again after an error. */
-  start(): void {
+  /** The streams that are shown; null: all of them. */
+  get streams(): readonly LogStream[] | null {
+    return this.hidden.size === 0 ? null : LogStream.options.filter((stream) => !this.hidden.has(stream));
+  }
+
+  set placeNow(placeNow: () => Place) {
+    this.#placeNow = placeNow;
+  }
+
+  /** Reads the lines there, replaces all that were here, and follows from then on. Also the way to try again. */
+  async open(place: Place): Promise<void> {
+    clearTimeout(this.#reopen);
+    this.#reopen = undefined;
+    this.#opening?.abort();
+    const opening = (this.#opening = new AbortController());
+    this.#place = place;
+    this.isOpening = true;
     this.error = null;
+    const { streams } = this;
+    try {
+      const page = await this.#firstPage(place, streams, opening.signal);
+      if (opening.signal.aborted) return;
+      this.isOpening = false;
+      this.#begin(page, streams);
+    } catch (error) {
+      if (opening.signal.aborted) return;
+      this.isOpening = false;
+      this.error = error;
+    }
+  }
+
+  async #firstPage(
+    place: Place,
+    streams: readonly LogStream[] | null,
+    signal: AbortSignal,
+  ): Promise<LinePage> {
+    const ask = (query: { last: number } | { number: number; limit: number }): Promise<LinePage> =>
+      this.#client.call('listLines', {
+        params: { jobId: this.jobId },
+        query: { ...query, ...(streams ? { streams: streams.join(',') } : {}) },
+        signal,
+      });
+    if (place === 'end') return ask({ last: openingLines });
+    const page = await ask({ number: Math.max(1, place.number - openingLines / 2), limit: openingLines });
+    return page.lines.length > 0 ? page : ask({ last: openingLines });
+  }
+
+  #begin(page: LinePage, streams: readonly LogStream[] | null): void {
     this.#subscription?.close();
-    this.#subscription = this.#connection.followJob({
+    this.#endBatches();
+    this.loader?.stop();
+    const store = new LineStore(streams && new Set(streams));
+    const tail = new LiveTail(store, page);
+    this.store = store;
+    this.#tail = tail;
+    this.loader = new LineLoader({
+      client: this.#client,
       jobId: this.jobId,
-      afterSeq: this.rows.nextSeq - 1,
-      onEvents: (events) =>
-        new Promise((done) => {
-          this.#batches.push({ events, at: 0, done });
-          this.#schedule();
-        }),
-      onSkipped: ({ toSeq }) => {
-        this.rows.skip(toSeq);
+      store,
+      streams,
+      onPage: (loaded) => {
+        tail.put(loaded);
+        this.pages++;
         this.#changed();
       },
-      onSubscribed: ({ job, lastSeq }) => {
-        this.job = job;
-        this.#historyEnd = Math.max(this.#historyEnd, lastSeq);
-        if (this.phase === 'connecting') this.phase = 'loading';
-        this.#noteProgress();
-      },
+    });
+    this.generation++;
+    if (this.phase === 'opening') this.phase = 'live';
+    this.version++;
+    this.#follow(page.lastSeq);
+  }
+
+  #follow(afterSeq: number): void {
+    this.#subscription = this.#connection.followJob({
+      jobId: this.jobId,
+      afterSeq,
+      onEvents: (events) =>
+        new Promise((done) => {
+          this.#batches.push({ events, done });
+          this.#changed();
+        }),
+      onSkipped: ({ toSeq }) => this.#leaveOut(toSeq),
+      onSubscribed: ({ job }) => (this.job = job),
       onStatus: (job) => (this.job = job),
       onDone: () => {
         this.phase = 'ended';
@@ -102,24 +170,32 @@ export class LogState {
   }
 
   stop(): void {
-    this.#stop.abort();
+    this.#stopListening();
+    clearTimeout(this.#reopen);
+    this.#opening?.abort();
+    this.loader?.stop();
     this.#subscription?.close();
     this.#subscription = null;
     this.#frame?.();
     this.#frame = null;
+    this.#endBatches();
+  }
+
+  #endBatches(): void {
     for (const { done } of this.#batches) done();
     this.#batches = [];
   }
 
-  #schedule(): void {
-    if (this.#frame || this.#stop.signal.aborted) return;
+  #changed(): void {
+    if (this.#frame) return;
     const run = (): void => {
       this.#frame = null;
-      this.#work();
+      this.#take();
     };
-    // History is not shown as it comes, so it does not wait for frames; a hidden page has none.
-    if (document.visibilityState === 'hidden' || this.phase === 'loading') {
-      const timer = setTimeout(run);
+    // A hidden page has no frames.
+    const wait = document.visibilityState === 'hidden' ? 100 : this.#calmAt - performance.now();
+    if (wait > 0) {
+      const timer = setTimeout(run, wait);
       this.#frame = () => clearTimeout(timer);
       return;
     }
@@ -138,95 +214,58 @@ export class LogState {
     };
   }
 
-  #work(): void {
-    const until = performance.now() + (document.visibilityState === 'hidden' ? hiddenBudget : frameBudget);
-    const pause = (): boolean => performance.now() >= until;
-    while (this.#batches.length > 0 && !pause()) {
-      const batch = this.#batches[0];
-      if (!batch) break;
-      while (batch.at < batch.events.length && !pause()) {
-        const event = batch.events[batch.at++];
-        if (event) this.rows.append(event);
-        this.#dirty = true;
-      }
-      if (batch.at === batch.events.length) {
-        this.#batches.shift();
-        batch.done();
-      }
+  /** Takes the newest events; of those before them, only the numbers of their lines matter until somebody looks. */
+  #take(): void {
+    const batches = this.#batches;
+    this.#batches = [];
+    const events = batches.flatMap((batch) => batch.events);
+    let first = events.length;
+    for (let characters = 0; first > 0; first--) {
+      characters += events[first - 1]?.chunk.length ?? 0;
+      if (characters > mostPerFrame && first < events.length) break;
     }
-    if (this.#batches.length === 0 && !this.rows.merge(pause)) this.#schedule();
-    this.#noteProgress();
-    const catchingUp = this.phase === 'loading' || this.phase === 'connecting';
-    if (this.#dirty && (!catchingUp || performance.now() - this.#refreshed > catchUpRefresh)) this.#refresh();
-    if (this.#batches.length > 0) this.#schedule();
-  }
-
-  #noteProgress(): void {
-    if (this.phase !== 'loading') return;
-    const reached = this.rows.nextSeq - 1;
-    const all = this.#historyEnd - this.#firstSeq + 1;
-    this.progress = all <= 0 ? 1 : Math.min(1, (reached - this.#firstSeq + 1) / all);
-    if (reached < this.#historyEnd) return;
-    this.phase = this.job && isFinal(this.job.status) ? 'ended' : 'live';
-    this.#dirty = true;
-  }
-
-  #changed(): void {
-    this.#dirty = true;
-    this.#schedule();
-  }
-
-  #refresh(): void {
-    this.#dirty = false;
-    this.#refreshed = performance.now();
+    const leftOut = events[first - 1];
+    if (leftOut) {
+      this.#leaveOut(leftOut.seq);
+      this.#calmAt = performance.now() + floodPause;
+    }
+    for (const event of events.slice(first)) this.#tail?.append(event);
+    for (const { done } of batches) done();
     this.version++;
   }
 
-  /** Shows or hides the lines of a stream. */
-  toggleStream(stream: LogStream): void {
+  #leaveOut(toSeq: number): void {
+    this.#tail?.leaveOut(toSeq);
+    this.#changed();
+    // Events that were not seen had lines of which nobody knows how many are shown.
+    if (this.store.streams !== null)
+      this.#reopen ??= setTimeout(() => void this.open(this.#placeNow()), reopenAfter);
+  }
+
+  /** Shows or hides the lines of a stream, and opens the log anew at `place`. */
+  toggleStream(stream: LogStream, place: Place): void {
     const hidden = new Set(this.hidden);
     if (!hidden.delete(stream)) hidden.add(stream);
     this.hidden = hidden;
-    this.rows.setHidden(hidden);
-    this.#refresh();
+    void this.open(place);
   }
 
-  /** Fetches the first gap, page by page; what has come stays when it fails or is stopped. */
-  async loadGap(): Promise<void> {
-    if (this.loadingGap) return;
-    this.loadingGap = true;
-    this.gapError = null;
-    const wanted = this.rows.gap?.toSeq ?? 0;
-    try {
-      for (let gap = this.rows.gap; gap && gap.fromSeq <= wanted; gap = this.rows.gap) {
-        const { events } = await this.#client.call('listEvents', {
-          params: { jobId: this.jobId },
-          query: { afterSeq: gap.fromSeq - 1, limit: gapPageEvents },
-          signal: this.#stop.signal,
-        });
-        if (events.length === 0) throw new Error('The server has no such events any more.');
-        let until = performance.now() + frameBudget;
-        for (const event of events) {
-          this.rows.fill(event);
-          if (performance.now() < until) continue;
-          this.#changed();
-          await new Promise((resolve) => setTimeout(resolve));
-          until = performance.now() + frameBudget;
-        }
-        this.#changed();
-      }
-    } catch (error) {
-      if (!this.#stop.signal.aborted) this.gapError = error;
-    } finally {
-      this.loadingGap = false;
-      this.#changed();
-    }
+  showAllStreams(place: Place): void {
+    this.hidden = new Set();
+    void this.open(place);
   }
-}
 
-/** The event to begin with, so that about `tailBytes` are read of a log that is too long to be read at once. */
-function firstSeqToShow(job: Job): number {
-  if (job.logBytes <= wholeLogLimit || job.lastSeq < 2) return 1;
-  const perEvent = job.logBytes / job.lastSeq;
-  return Math.max(1, job.lastSeq - Math.ceil(tailBytes / perEvent) + 1);
+  /** More of a line that is cut. @throws as the client does. */
+  async loadMore(position: number, number: number, lineBytes: number): Promise<void> {
+    const { store } = this;
+    const page = await this.#client.call('listLines', {
+      params: { jobId: this.jobId },
+      query: { number, limit: 1, lineBytes },
+    });
+    const line = page.lines[0];
+    if (store !== this.store || line?.number !== number) return;
+    store.replace(position, line, page.lastSeq);
+    this.pages++;
+    this.#changed();
+  }
 }

@@ -1,37 +1,16 @@
-import { isFinal, type Job, type LogStream } from '@vmo/contract';
+import { maxLineBytes, type Job, type LogStream } from '@vmo/contract';
 import type { Client, JobsConnection } from '@vmo/client';
+import { drawnRow, type DrawnRow } from './drawn-rows.ts';
 import { Finder } from './finder.svelte.ts';
+import { RowMap, type FoldedRange } from './folds.ts';
 import { firstLimit, limitFor, moreOf } from './limits.ts';
-import type { GapRow, LineRef } from './log-rows.ts';
-import { LogScroll, lineHeight } from './log-scroll.svelte.ts';
-import { LogState } from './log-state.svelte.ts';
-import type { FindQuery } from './matches.ts';
-import type { FoundRange } from './pieces.ts';
-import { lineText } from './render-line.ts';
-import type { Style } from './style.ts';
-import { copyText } from '../clipboard.ts';
+import { LogActions } from './log-actions.svelte.ts';
+import { Marks } from './log-marks.svelte.ts';
+import { lineHeight, LogScroll } from './log-scroll.svelte.ts';
+import { LogState, type Place } from './log-state.svelte.ts';
+import type { TextQuery } from '@vmo/ansi';
 import { selectedRows } from './selection.ts';
 import { errorWords } from './words.ts';
-
-/** A line as it is drawn. */
-export interface DrawnLine {
-  kind: 'line';
-  key: string;
-  index: number;
-  number: number | null;
-  stream: LogStream;
-  ts: number;
-  raw: string;
-  style: Style;
-  /** Characters shown of it. */
-  limit: number;
-  /** Characters it has, about. */
-  columns: number;
-  found: readonly FoundRange[];
-  target: boolean;
-}
-
-export type DrawnRow = DrawnLine | (GapRow & { index: number });
 
 export interface LogViewOptions {
   job: Job;
@@ -40,20 +19,19 @@ export interface LogViewOptions {
   line: number | null;
 }
 
-/** How long (in milliseconds) a short message stays. */
-const noticeTime = 5000;
-/** Work between two looks at the clock while a long log is being copied, in milliseconds. */
-const copyBudget = 20;
+/** Rows beyond each edge of the view that are loaded with those in it. */
+const ahead = 64;
+/** While the end is followed, lines that a flood left behind are loaded when it has been calm for this long (in milliseconds). */
+const calmAfter = 400;
 
-/** What a person sees of a log and does with it: follows, reads, pauses, finds, copies. */
+/** What a person sees of a log and does with it: follows, reads, pauses, folds, finds. */
 export class LogView {
   readonly state: LogState;
   readonly scroll = new LogScroll();
-  readonly finder = new Finder();
+  readonly finder: Finder;
+  readonly marks: Marks;
+  readonly actions: LogActions;
   paused = $state(false);
-  copied = $state(false);
-  cancelling = $state(false);
-  notice = $state<string | null>(null);
   /** All lines, and those that there were when the person stopped following. */
   lineCount = $state(0);
   #seen = $state(0);
@@ -62,48 +40,96 @@ export class LogView {
   charWidth = $state(7.8);
   /** Columns of the widest line. */
   widest = $state(0);
-  #limits = $state.raw<ReadonlyMap<string, number>>(new Map());
+  /** Grows when a match was brought into view. */
+  revealed = $state(0);
+  #limits = $state.raw<ReadonlyMap<number, number>>(new Map());
   #drawing = $state(0);
 
-  readonly #connection: JobsConnection;
-  /** The line to go to as soon as it is there. */
+  #map = new RowMap([]);
+  #folds = { version: 0, words: '[]' };
+  /** The line to go to as soon as it is there, and whether the log was opened around it. */
   #wanted: number | null;
+  #askedFor: number | null = null;
   /** The line being read: found again when rows get other indices or heights. */
-  #reading: { ref: LineRef; offset: number } | null = null;
+  #reading: { number: number; offset: number } | null = null;
   #generation = 0;
+  #pages = 0;
   #reveal = false;
   #opened = false;
   #wrapColumns: number | null = null;
-  #noticeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor({ job, connection, client, line }: LogViewOptions) {
-    this.#connection = connection;
-    this.state = new LogState({ job, connection, client, needsLine: line !== null });
+    this.state = new LogState({ job, connection, client });
+    this.state.placeNow = () => this.#place;
+    this.actions = new LogActions({ state: this.state, connection, client });
+    this.marks = new Marks(client, job.id);
+    this.finder = new Finder({
+      client,
+      jobId: job.id,
+      streams: () => this.state.streams,
+      isLive: () => this.state.phase === 'live',
+    });
     this.target = this.#wanted = line;
     if (line !== null) this.scroll.follow = false;
+  }
+
+  /** Opens the log at the line of the link, or at its end. Also the way to try again. */
+  open(): void {
+    void this.state.open(this.#wanted === null ? this.#place : { number: this.#wanted });
+  }
+
+  get #place(): Place {
+    return this.scroll.follow || !this.#reading ? 'end' : { number: this.#reading.number };
   }
 
   get newLines(): number {
     return this.scroll.follow ? 0 : Math.max(0, this.lineCount - this.#seen);
   }
 
-  /** Rows changed: takes them over, unless the person has paused. */
+  /** Folding is about lines that stand together: not while some streams are hidden. */
+  get canFold(): boolean {
+    return this.state.hidden.size === 0;
+  }
+
+  get #folded(): readonly FoldedRange[] {
+    return this.state.store.streams === null ? this.marks.folded : [];
+  }
+
+  /** Marks come again and again while the job writes; mostly what is folded stays the same. */
+  #foldsChanged(): boolean {
+    const { version } = this.marks;
+    if (version === this.#folds.version) return false;
+    const before = this.#folds.words;
+    this.#folds = { version, words: JSON.stringify(this.#folded) };
+    return this.#folds.words !== before;
+  }
+
+  /** Lines changed, or folds: takes them over, unless the person has paused. */
   take(): void {
-    const { rows } = this.state;
-    const changed = rows.takeChanged();
-    this.lineCount = rows.lineCount;
+    const { state, scroll } = this;
+    if (!state.loader) return;
+    const { store } = state;
+    this.lineCount = store.lineCount;
     // What was there when the log was opened is not new.
-    if (!this.#opened || (this.scroll.follow && !this.paused)) this.#seen = this.lineCount;
-    this.#opened ||= this.state.phase === 'live' || this.state.phase === 'ended';
-    const moved = rows.generation !== this.#generation;
-    if (this.paused && !moved) return;
-    this.widest = rows.widest;
+    if (!this.#opened || (scroll.follow && !this.paused)) this.#seen = this.lineCount;
+    this.#opened = true;
+    const job = state.job;
+    this.marks.refresh([state.phase, job?.errors, job?.warnings, store.lineCount].join());
+    const moved = state.generation !== this.#generation || this.#foldsChanged();
+    if (this.paused && !moved) {
+      // What was scrolled to is shown all the same.
+      if (this.#pages !== state.pages) this.#drawing++;
+      this.#pages = state.pages;
+      return;
+    }
+    this.widest = store.widest;
     if (moved) this.#layout();
-    else this.scroll.setCount(rows.count);
-    this.#generation = rows.generation;
-    this.finder.update(rows, rows.count, changed);
+    else scroll.setCount(this.#map.rows(store.count));
+    this.#generation = state.generation;
+    this.#pages = state.pages;
     this.#drawing++;
     this.#goToWanted();
+    if (this.#reveal) this.revealMatch();
   }
 
   /** Lines wrap at this many columns now; null: they do not. */
@@ -114,47 +140,34 @@ export class LogView {
   }
 
   #layout(): void {
-    const { rows } = this.state;
-    const columns = this.#wrapColumns;
-    const index = this.#reading && rows.indexOf(this.#reading.ref);
-    // Of a line that was made longer, this is wrong until it is drawn and measured.
-    const estimate = (row: number): number =>
-      Math.max(1, Math.ceil(Math.min(rows.columns(row), firstLimit) / (columns ?? 1))) * lineHeight;
-    const offset = index === null ? 0 : (this.#reading?.offset ?? 0);
-    this.scroll.relayout(
-      rows.count,
-      columns === null ? null : estimate,
-      index ?? 0,
-      Math.min(offset, lineHeight),
-    );
+    const { store } = this.state;
+    this.#map = new RowMap(this.#folded);
+    let position = 1;
+    if (this.#reading) {
+      const { number } = this.#reading;
+      position = store.streams === null ? number : (store.positionFrom(number) ?? store.count);
+    }
+    const row = Math.max(0, this.#map.rowOf(Math.min(position, store.count)));
+    const offset = Math.min(this.#reading?.offset ?? 0, lineHeight);
+    this.scroll.relayout(this.#map.rows(store.count), this.#wrapColumns !== null, row, offset);
   }
 
   /** The rows to draw. */
   readonly drawn: readonly DrawnRow[] = $derived.by(() => {
     void this.#drawing;
-    const { rows } = this.state;
     const { start, end } = this.scroll.window;
+    const sources = {
+      store: this.state.store,
+      loader: this.state.loader,
+      marks: this.marks,
+      finder: this.finder,
+      target: this.target,
+      limits: this.#limits,
+      isFollowing: this.#isFollowing,
+    };
     const drawn: DrawnRow[] = [];
-    for (let index = start; index < Math.min(end, rows.count); index++) {
-      const row = rows.at(index);
-      if (row.kind === 'gap') drawn.push({ ...row, index });
-      else {
-        drawn.push({
-          kind: 'line',
-          key: row.key,
-          index,
-          number: row.number,
-          stream: row.lines.stream(row.line),
-          ts: row.lines.ts(row.line),
-          raw: row.lines.raw(row.line),
-          style: row.lines.startStyle(row.line),
-          limit: this.#limits.get(row.key) ?? firstLimit,
-          columns: row.lines.columns(row.line),
-          found: this.#foundIn(index),
-          target: row.number !== null && row.number === this.target,
-        });
-      }
-    }
+    for (let index = start; index < end; index++)
+      drawn.push(drawnRow(index, this.#map.positionAt(index), sources));
     return drawn;
   });
 
@@ -164,27 +177,20 @@ export class LogView {
     return Math.max(64, 2 ** Math.ceil(Math.log2(end - start + 1)));
   });
 
-  #foundIn(row: number): readonly FoundRange[] {
-    void this.finder.version;
-    const { matches, current } = this.finder;
-    if (matches.count === 0) return nothingFound;
-    const found: FoundRange[] = [];
-    let index = matches.firstFrom(row);
-    for (let match = matches.at(index); match?.row === row; match = matches.at(++index)) {
-      found.push({ start: match.start, end: match.end, current: index === current });
-    }
-    return found.length === 0 ? nothingFound : found;
-  }
-
   /** Longest line that is drawn, in columns. */
   get drawnWidth(): number {
     return Math.min(this.widest, Math.max(firstLimit, ...this.#limits.values()));
+  }
+
+  get #isFollowing(): boolean {
+    return this.scroll.follow && this.state.phase === 'live';
   }
 
   /** The rows are in the page now. */
   settle(): void {
     this.scroll.settle();
     this.#remember();
+    this.#load();
   }
 
   scrolled(): void {
@@ -194,8 +200,29 @@ export class LogView {
   }
 
   #remember(): void {
-    const ref = this.state.rows.refAt(this.scroll.firstVisible);
-    this.#reading = ref && { ref, offset: this.scroll.offsetInFirst };
+    const { store } = this.state;
+    if (this.scroll.count === 0) return;
+    const position = this.#map.positionAt(this.scroll.firstVisible);
+    const number = store.streams === null ? position : store.at(position)?.number;
+    if (number !== undefined) this.#reading = { number, offset: this.scroll.offsetInFirst };
+  }
+
+  /** Asks for what is in sight and not here, then for what is next to it. */
+  #load(): void {
+    const { scroll, state } = this;
+    if (!state.loader || scroll.count === 0) return;
+    const first = scroll.firstVisible;
+    const last = Math.min(scroll.lastVisible, scroll.count - 1);
+    const positions: number[] = [];
+    const add = (from: number, to: number): void => {
+      for (let row = Math.max(0, from); row <= Math.min(to, scroll.count - 1); row++)
+        positions.push(this.#map.positionAt(row));
+    };
+    add(first, last);
+    state.store.see(positions);
+    add(last + 1, last + ahead);
+    add(first - ahead, first - 1);
+    state.loader.need(positions, this.#isFollowing ? calmAfter : 0);
   }
 
   /** The person wants to read on from here, or selects. */
@@ -229,8 +256,8 @@ export class LogView {
   /** Shows and marks a line (from 1); null: none is marked any more. */
   goTo(line: number | null): void {
     if (line === this.target) return;
-    this.target = this.#wanted = line;
-    this.#goToWanted();
+    this.target = line;
+    this.show(line);
   }
 
   /** Marks a line that is in view already. */
@@ -240,65 +267,115 @@ export class LogView {
     if (line !== null) this.release();
   }
 
+  /** Brings a line into view as soon as that is possible. */
+  show(line: number | null): void {
+    if (line !== this.#wanted) this.#askedFor = null;
+    this.#wanted = line;
+    this.#goToWanted();
+  }
+
   #goToWanted(): void {
-    const { state } = this;
-    if (this.#wanted === null) return;
-    const index = state.rows.indexOfNumber(this.#wanted);
-    if (index !== null) {
+    const { state, scroll } = this;
+    const wanted = this.#wanted;
+    if (wanted === null || !state.loader) return;
+    const { store } = state;
+    const position = store.positionOf(wanted);
+    if (position !== null) {
       this.#wanted = null;
-      this.scroll.show(index);
+      if (this.paused && this.#map.rowOf(position) >= scroll.count) this.togglePause();
+      if (this.marks.unfoldAround(wanted)) this.#layout();
+      scroll.show(this.#map.rowOf(position));
       this.#remember();
-    } else if (state.rows.gap) {
-      if (!state.loadingGap && state.gapError === null) void state.loadGap();
-    } else if (state.phase === 'live' || state.phase === 'ended') {
-      const there = this.#wanted <= this.lineCount;
-      const number = this.#wanted.toLocaleString();
-      this.say(
-        there
-          ? `Line ${number} is of a stream that is not shown.`
-          : `There is no line ${number}: the log has ${this.lineCount.toLocaleString()} lines${state.phase === 'live' ? ' so far' : ''}.`,
-      );
+    } else if (wanted > store.lineCount) {
       this.#wanted = null;
-      if (!there) this.scroll.toEnd();
+      const lines = store.lineCount.toLocaleString();
+      const soFar = state.phase === 'live' ? ' so far' : '';
+      this.actions.say(`There is no line ${wanted.toLocaleString()}: the log has ${lines} lines${soFar}.`);
+      scroll.toEnd();
+    } else if (this.#askedFor !== wanted) {
+      this.#askedFor = wanted;
+      scroll.follow = false;
+      this.#reading = { number: wanted, offset: 0 };
+      void state.open({ number: wanted });
+    } else if (!state.isOpening) {
+      this.#wanted = null;
+      this.actions.say(`Line ${wanted.toLocaleString()} is of a stream that is not shown.`);
     }
   }
 
-  showMore(key: string): void {
+  showMore(number: number): void {
     this.release();
-    this.#limits = new Map(this.#limits).set(key, moreOf(this.#limits.get(key) ?? firstLimit));
+    this.#showUpTo(number, moreOf(this.#limits.get(number) ?? firstLimit));
+  }
+
+  #showUpTo(number: number, limit: number): void {
+    this.#limits = new Map(this.#limits).set(number, limit);
+    const position = this.state.store.positionOf(number);
+    const line = position === null ? null : this.state.store.at(position);
+    if (position === null || !line?.cut || line.raw.length > limit) return;
+    if (line.raw.length >= maxLineBytes) {
+      this.actions.say('The rest of this line is too long for the page. Download the log to read it.');
+      return;
+    }
+    const bytes = Math.min(maxLineBytes, limit * 2);
+    this.state.loadMore(position, number, bytes).catch((error: unknown) => {
+      this.actions.say(`Not loaded: ${errorWords(error)}`);
+    });
   }
 
   toggleStream(stream: LogStream): void {
-    this.state.toggleStream(stream);
+    this.state.toggleStream(stream, this.#place);
+    this.finder.again();
   }
 
   showAllStreams(): void {
-    for (const stream of [...this.state.hidden]) this.state.toggleStream(stream);
+    this.state.showAllStreams(this.#place);
+    this.finder.again();
   }
 
-  find(query: FindQuery | null): void {
+  foldAll(): void {
+    if (!this.canFold) this.actions.say('Groups fold when all streams are shown.');
+    else if (this.marks.groups.length > 0) this.marks.foldAll(!this.marks.allFolded);
+  }
+
+  fold(start: number): void {
+    this.release();
+    this.marks.fold(start, !this.marks.isFolded(start));
+  }
+
+  /** The line of the next error or warning, seen from the one marked or from the view. */
+  nextProblem(by: 1 | -1): number | null {
+    const { marks, target } = this;
+    const from =
+      target !== null && marks.problemAt(target) ? target : (this.#reading?.number ?? 1) - (by === 1 ? 1 : 0);
+    return marks.nextProblem(from, by)?.line ?? null;
+  }
+
+  find(query: TextQuery | null): void {
     this.#reveal = true;
-    this.finder.search(query, { row: this.scroll.firstVisible, start: 0 });
+    this.finder.search(query, this.#reading?.number ?? 1);
   }
 
   step(by: 1 | -1): void {
-    this.finder.step(by);
+    if (!this.finder.step(by)) return;
     this.#reveal = true;
     this.revealMatch();
   }
 
-  /** Brings the current match into view when the person has asked for it. @returns whether it had to. */
-  revealMatch(): boolean {
+  /** Brings the current match into view when the person has asked for it, once its line is here. */
+  revealMatch(): void {
     const match = this.finder.currentMatch;
-    if (!this.#reveal || !match) return false;
+    if (!this.#reveal || !match) return;
+    this.show(match.number);
+    const { store } = this.state;
+    const position = store.positionOf(match.number);
+    const line = position === null ? null : store.at(position);
+    if (!line) return;
     this.#reveal = false;
-    const row = this.state.rows.at(match.row);
-    if (row.kind === 'line' && match.end > (this.#limits.get(row.key) ?? firstLimit)) {
-      this.#limits = new Map(this.#limits).set(row.key, limitFor(match.end));
-    }
-    this.scroll.show(match.row);
-    this.#remember();
-    return true;
+    const limit = this.#limits.get(match.number) ?? firstLimit;
+    const range = this.finder.rangesIn(match.number, line.raw, line.cut, Infinity)[match.nth];
+    if (range && range.end > limit) this.#showUpTo(match.number, limitFor(range.end));
+    this.revealed++;
   }
 
   /** The selection changed: its rows stay drawn, and nothing scrolls under it. */
@@ -308,52 +385,11 @@ export class LogView {
     if (rows) this.release();
   }
 
-  async copyAll(): Promise<void> {
-    const { rows } = this.state;
-    const lines: string[] = [];
-    const { count } = rows;
-    let until = performance.now() + copyBudget;
-    for (let index = 0; index < count; index++) {
-      const raw = rows.raw(index);
-      lines.push(raw === null ? '⋯ not shown' : lineText(raw));
-      if (index % 256 === 0 && performance.now() > until) {
-        await new Promise((resolve) => setTimeout(resolve));
-        until = performance.now() + copyBudget;
-      }
-    }
-    try {
-      await copyText(lines.join('\n'));
-      this.copied = true;
-      setTimeout(() => (this.copied = false), 1500);
-    } catch (error) {
-      this.say(`Not copied: ${errorWords(error)}`);
-    }
-  }
-
-  async cancel(): Promise<void> {
-    if (this.cancelling || (this.state.job && isFinal(this.state.job.status))) return;
-    this.cancelling = true;
-    try {
-      const { job } = await this.#connection.command('job:cancel', { jobId: this.state.jobId });
-      this.state.job = job;
-    } catch (error) {
-      this.say(`Not cancelled: ${errorWords(error)}`);
-    } finally {
-      this.cancelling = false;
-    }
-  }
-
-  say(words: string): void {
-    this.notice = words;
-    clearTimeout(this.#noticeTimer);
-    this.#noticeTimer = setTimeout(() => (this.notice = null), noticeTime);
-  }
-
   stop(): void {
-    clearTimeout(this.#noticeTimer);
+    this.actions.stop();
+    this.scroll.stop();
     this.state.stop();
     this.finder.stop();
+    this.marks.stop();
   }
 }
-
-const nothingFound: readonly FoundRange[] = [];

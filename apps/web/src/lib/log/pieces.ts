@@ -1,4 +1,4 @@
-import type { Span } from './cells.ts';
+import type { Span } from '@vmo/ansi';
 
 /** Where something was found in a line: offsets in its text. */
 export interface FoundRange {

@@ -1,14 +1,4 @@
-import {
-  bold,
-  cssColor,
-  defaultColor,
-  dim,
-  inverse,
-  italic,
-  strike,
-  underline,
-  type Style,
-} from './style.ts';
+import { bold, cssColor, defaultColor, dim, inverse, italic, strike, underline, type Style } from '@vmo/ansi';
 
 /** How a span is drawn: classes of LogRow, and colours as CSS (null: inherited). */
 export interface Look {

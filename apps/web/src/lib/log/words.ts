@@ -71,6 +71,15 @@ export function emptyWords(job: Job): { title: string; detail: string } {
   return { title, detail: reason };
 }
 
+/** What is missing of a stored log, and why; null: nothing. */
+export function logKeptWords(job: Job): string | null {
+  if (job.logState === 'cut')
+    return 'The middle of this log is missing: the command wrote more than the size limit of a log. Its beginning and its end are kept.';
+  if (job.logState === 'expired')
+    return 'This log, or the older part of it, was removed: its retention time is over.';
+  return null;
+}
+
 /** An error as a person can read and copy it. */
 export function errorWords(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,5 +1,5 @@
 import { CodedError, type HostId, type Job, type JobSubmission } from '@vmo/contract';
-import { parseEnv, makeCommand } from '../shell.ts';
+import { parseEnv, makeCommand, secretError } from '../shell.ts';
 import { api } from './api.ts';
 import { hosts } from './hosts.svelte.ts';
 import { jobs } from './jobs.svelte.ts';
@@ -28,6 +28,8 @@ class RunState {
   hostId: HostId | null = $state(null);
   directory = $state('');
   env = $state('');
+  /** Environment variables that must not be seen; kept nowhere but here, and not for terminals. */
+  secrets: { name: string; value: string }[] = $state([]);
   /** Seconds, as typed; empty: no limit. */
   timeout = $state('');
   dryRun = $state(false);
@@ -49,13 +51,19 @@ class RunState {
     return this.hostId ?? workspaces.selected?.hostId ?? null;
   }
 
+  /** What a terminal shows cannot be masked. */
+  get takesSecrets(): boolean {
+    return !this.terminal || this.place !== null;
+  }
+
   get canRun(): boolean {
     return this.sending === null && !this.blockedBy;
   }
 
   /** How many of the folded options are set. */
   get optionCount(): number {
-    return [this.env, this.timeout, this.directory].filter((value) => value.trim() !== '').length;
+    const set = [this.env, this.timeout, this.directory].filter((value) => value.trim() !== '');
+    return set.length + (this.takesSecrets && this.secrets.length > 0 ? 1 : 0);
   }
 
   /** Back to what the Makefile says. */
@@ -124,11 +132,24 @@ class RunState {
     if (!Number.isFinite(timeout) || timeout < 0) {
       throw new CodedError('INVALID_INPUT', `Timeout: “${this.timeout}” is not a number of seconds.`);
     }
+    const secrets = this.#secrets();
     return {
       ...this.#where(true),
       ...(Object.keys(parsed.env).length > 0 ? { env: parsed.env } : {}),
+      ...(Object.keys(secrets).length > 0 ? { secrets } : {}),
       ...(timeout > 0 ? { timeout } : {}),
     };
+  }
+
+  #secrets(): Record<string, string> {
+    if (!this.takesSecrets) return {};
+    const given = this.secrets.filter(({ name, value }) => name.trim() !== '' || value !== '');
+    for (const secret of given) {
+      const wrong = secretError(secret);
+      if (wrong)
+        throw new CodedError('INVALID_INPUT', `Secret ${secret.name || 'without a name'}: ${wrong}.`);
+    }
+    return Object.fromEntries(given.map(({ name, value }) => [name.trim(), value]));
   }
 
   #where(withHost: boolean): Pick<JobSubmission, 'workspaceId' | 'cwd' | 'host' | 'type'> {

@@ -133,13 +133,14 @@ export class TerminalSession {
 
   async #drawScreen(screen: TerminalScreen | null): Promise<void> {
     const terminal = this.#terminal;
-    this.#toldSize = '';
     if (screen) {
       await write(terminal, '\x1bc');
       terminal.resize(screen.cols, screen.rows);
       await write(terminal, screen.data);
       this.#noteSize();
     } else if (this.phase === 'ended') this.#fit.fit();
+    // Only now: a size that was told while we waited has been undone by the screen's own.
+    this.#toldSize = '';
     if (this.inControl) this.#takeSize();
   }
 

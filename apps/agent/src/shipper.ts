@@ -1,0 +1,319 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  SpoolStream,
+  type AgentApi,
+  type ClaimedJob,
+  type JobRef,
+  type LogDigest,
+  type Offsets,
+} from '@vmo/contract';
+import {
+  runDirectoryExists,
+  SpoolReader,
+  watchDirectory,
+  type Mask,
+  type Run,
+  type RunEnd,
+} from '@vmo/execution';
+import { readCut, writeCut, type Cut } from './cut.ts';
+import { bytesInWords } from './words.ts';
+
+/** The lease was lost: another attempt owns the job, and this one must not write. */
+export class LeaseLostError extends Error {}
+
+export interface ShipLimits {
+  /** Output that waits in the spool: above it the job is stopped until no more than `lowWaterBytes` wait. */
+  highWaterBytes: number;
+  lowWaterBytes: number;
+  /** Of a longer log the first part and the last `tailBytes` are kept. */
+  maxLogBytes: number;
+  tailBytes: number;
+}
+
+/** Of a long log the end matters more than the middle, and the beginning most: this much of it is its end. */
+const maxTailBytes = 64 * 1024 * 1024;
+
+export function shipLimits(highWaterBytes: number, maxLogBytes: number): ShipLimits {
+  return {
+    highWaterBytes,
+    lowWaterBytes: Math.floor(highWaterBytes / 4),
+    maxLogBytes,
+    tailBytes: Math.min(maxTailBytes, Math.floor(maxLogBytes / 2)),
+  };
+}
+
+export interface ShipperOptions {
+  job: ClaimedJob;
+  ref: JobRef;
+  directory: string;
+  api: AgentApi;
+  limits: ShipLimits;
+  mask: Mask | null;
+  insist: <T>(what: string, call: () => Promise<T>) => Promise<T>;
+  /** Words for the log from the middle of the run. */
+  note: (line: string) => void;
+}
+
+/** How the run ended, and the bytes that belong to it: what a process left behind writes later does not. */
+export interface Ended {
+  end: RunEnd;
+  sizes: Offsets;
+}
+
+/** At most this often it is looked how much waits in the spool. */
+const balanceMs = 100;
+const total = ({ stdout, stderr }: Offsets) => stdout + stderr;
+
+/**
+ * Brings the output of one run from its spool into the log, at once and in order: while one append is under way the
+ * next gathers. Stops the job when the log cannot keep up, and leaves out the middle of a log that is too long.
+ */
+export class Shipper {
+  readonly #options: ShipperOptions;
+  readonly #reader: SpoolReader;
+  readonly #suspendedFile: string;
+  #offsets: Offsets;
+  #ended: Ended | null = null;
+  #changed = false;
+  #lettingGo = false;
+  #wake: () => void = () => undefined;
+  #balanced = 0;
+  #balancing = false;
+  #suspended: { since: number } | null = null;
+  /** Only the last part of what comes now is kept: it is stored at the end. */
+  #full = false;
+
+  constructor(options: ShipperOptions) {
+    const { directory, mask, note, job } = options;
+    this.#options = options;
+    this.#offsets = job.offsets;
+    this.#suspendedFile = join(directory, 'suspended');
+    this.#reader = new SpoolReader(directory, {
+      mask,
+      onTruncated: (stream) => {
+        note(
+          `the file of ${stream} was cut by somebody while the job ran: what was stored before stays, what the file holds now follows`,
+        );
+      },
+    });
+  }
+
+  /** Ships until the run has ended and everything of it is stored. @returns null when we let go before */
+  async follow(run: Run): Promise<Ended | null> {
+    const { directory } = this.#options;
+    if (await runDirectoryExists(this.#suspendedFile)) this.#suspended = { since: Date.now() };
+    const stopWatching = watchDirectory(directory, (name) => {
+      // The wrapper's files are none of ours: the run tells of its end.
+      if (name !== null && !SpoolStream.safeParse(name).success) return;
+      this.#changed = true;
+      this.#wake();
+      void this.#balance(run);
+    });
+    void run.ended.then(async (end) => {
+      this.#ended = { end, sizes: await this.sizes() };
+      this.#changed = true;
+      this.#wake();
+    });
+    try {
+      for (;;) {
+        this.#changed = false;
+        const last = this.#ended;
+        if (await this.#shipNext(last)) {
+          void this.#balance(run);
+          continue;
+        }
+        if (last) return last;
+        if (this.#lettingGo) return null;
+        await this.#untilChanged();
+      }
+    } finally {
+      stopWatching();
+      // A cockpit that goes leaves no job standing.
+      if (this.#suspended && !this.#ended) await this.#resume(run).catch(() => undefined);
+    }
+  }
+
+  letGo(): void {
+    this.#lettingGo = true;
+    this.#changed = true;
+    this.#wake();
+  }
+
+  /** Where the streams of the spool end now. */
+  sizes(): Promise<Offsets> {
+    return this.#reader.sizes(this.#offsets);
+  }
+
+  /** The server stands elsewhere than we thought: what is missing is sent again from there. */
+  async shipRest(from: Offsets, end: Ended): Promise<Offsets> {
+    this.#offsets = from;
+    while (await this.#shipNext(end));
+    return this.#offsets;
+  }
+
+  /** Whether what is stored is what the spool holds, and the words for the log where it is not. */
+  async verify(ended: Ended): Promise<{ verified: boolean; lines: string[] }> {
+    const { directory } = this.#options;
+    const { sizes } = ended;
+    let stored = await this.#storedDigest();
+    if (stored.offsets.stdout < sizes.stdout || stored.offsets.stderr < sizes.stderr) {
+      await this.shipRest(stored.offsets, ended);
+      stored = await this.#storedDigest();
+    }
+    const cut = await readCut(directory);
+    const lines: string[] = [];
+    let verified = true;
+    for (const stream of SpoolStream.options) {
+      // What was cut away cannot be compared; whoever cut it was named.
+      if (await this.#reader.isTruncated(stream)) {
+        verified = false;
+        continue;
+      }
+      const ranges: [number, number][] = cut
+        ? [
+            [0, cut.from[stream]],
+            [cut.to[stream], sizes[stream]],
+          ]
+        : [[0, sizes[stream]]];
+      const own = await this.#reader.digest(stream, ranges);
+      if (own === stored[stream]) continue;
+      verified = false;
+      lines.push(
+        `the file of ${stream} is not what was read from it: somebody changed it while the job ran ` +
+          `(SHA-256 ${stored[stream].slice(0, 12)}… stored, ${own.slice(0, 12)}… in the file); the log keeps what was read first`,
+      );
+    }
+    return { verified, lines };
+  }
+
+  async #storedDigest(): Promise<LogDigest> {
+    const { api, ref, insist } = this.#options;
+    const stored = await insist('the comparison', () => api.digest(ref));
+    if (!stored) throw new LeaseLostError();
+    return stored;
+  }
+
+  async close(): Promise<void> {
+    await this.#reader.close();
+  }
+
+  /** @returns whether there was anything to ship */
+  async #shipNext(last: Ended | null): Promise<boolean> {
+    const { api, ref } = this.#options;
+    if (await this.#isAboveLimit()) {
+      if (!last) return false;
+      if (await this.#leaveOut(last.sizes)) return true;
+    }
+    const chunks = await this.#reader.read(this.#offsets, last?.sizes ?? null);
+    if (chunks.length === 0) return false;
+    const result = await this.#options.insist('output', () => api.append(ref, chunks));
+    if (result.status === 'lease-lost') throw new LeaseLostError();
+    this.#offsets = result.offsets;
+    return true;
+  }
+
+  /** Terminals are never above it: their screen goes on from what is stored. */
+  async #isAboveLimit(): Promise<boolean> {
+    const { job, directory, limits, note } = this.#options;
+    if (job.type === 'terminal' || total(this.#offsets) < limits.maxLogBytes - limits.tailBytes) return false;
+    if (!this.#full && !(await readCut(directory))) {
+      const marker = join(directory, 'full');
+      if (!(await runDirectoryExists(marker))) {
+        await writeFile(marker, '', { mode: 0o600 });
+        note(
+          `the log comes near its limit of ${bytesInWords(limits.maxLogBytes)}: from here on, only the last part of the output is kept, and stored when the job ends`,
+        );
+      }
+    }
+    this.#full = true;
+    return true;
+  }
+
+  /** @returns whether something was left out; else the rest fits, or was left out before */
+  async #leaveOut(sizes: Offsets): Promise<boolean> {
+    const { api, ref, directory, limits, insist } = this.#options;
+    const known = await readCut(directory);
+    if (known && total(known.from) !== total(this.#offsets)) return false;
+    if (!known && total(sizes) <= limits.maxLogBytes) return false;
+    // Written down first: who comes after us must cut at the same place.
+    const cut = known ?? (await this.#chooseCut(sizes));
+    if (!known) await writeCut(directory, cut);
+    const result = await insist('a cut', () => api.cut(ref, cut.from, cut.to, [cut.words]));
+    if (result.status === 'lease-lost') throw new LeaseLostError();
+    this.#offsets = result.offsets;
+    return true;
+  }
+
+  async #chooseCut(sizes: Offsets): Promise<Cut> {
+    const { limits } = this.#options;
+    const from = { ...this.#offsets };
+    const room = Math.max(limits.maxLogBytes - total(from), limits.tailBytes);
+    const left = { stdout: sizes.stdout - from.stdout, stderr: sizes.stderr - from.stderr };
+    // The smaller stream keeps up to half of the room, the other one the rest.
+    const smaller = left.stdout < left.stderr ? 'stdout' : 'stderr';
+    const kept = Math.min(left[smaller], Math.floor(room / 2));
+    const to = { ...from };
+    let lines = 0;
+    for (const stream of SpoolStream.options) {
+      const tail = stream === smaller ? kept : Math.min(left[stream], room - kept);
+      if (tail < left[stream]) to[stream] = await this.#reader.nextLine(stream, sizes[stream] - tail);
+      lines += await this.#reader.countLines(stream, from[stream], to[stream]);
+    }
+    const missing = (total(to) - total(from)).toLocaleString('en');
+    const words = `${missing} bytes with ${lines.toLocaleString('en')} lines are left out here: the log is above its limit of ${bytesInWords(limits.maxLogBytes)}`;
+    return { from, to, words };
+  }
+
+  /** Stops the job when too much waits in the spool, and lets it go on when it does not any more. */
+  async #balance(run: Run): Promise<void> {
+    if (this.#balancing || this.#full || Date.now() - this.#balanced < balanceMs) return;
+    this.#balancing = true;
+    this.#balanced = Date.now();
+    try {
+      const { limits } = this.#options;
+      const waiting = total(await this.sizes()) - total(this.#offsets);
+      if (this.#suspended) {
+        if (waiting <= limits.lowWaterBytes) await this.#resume(run);
+      } else if (waiting > limits.highWaterBytes && !this.#ended && !this.#lettingGo) {
+        await this.#suspend(run, waiting);
+      }
+    } catch {
+      // The spool cannot be looked at now; whoever reads it says why.
+    } finally {
+      this.#balancing = false;
+    }
+  }
+
+  async #suspend(run: Run, waiting: number): Promise<void> {
+    // First the marker: whoever finds it lets the job go on.
+    await writeFile(this.#suspendedFile, '', { mode: 0o600 });
+    if (!(await run.suspend())) {
+      await rm(this.#suspendedFile, { force: true });
+      return;
+    }
+    this.#suspended = { since: Date.now() };
+    this.#options.note(
+      `stopped (SIGSTOP): ${bytesInWords(waiting)} of output wait to be stored; it goes on when the log has caught up`,
+    );
+  }
+
+  async #resume(run: Run): Promise<void> {
+    const since = this.#suspended?.since ?? Date.now();
+    this.#suspended = null;
+    await run.resume();
+    await rm(this.#suspendedFile, { force: true });
+    this.#options.note(
+      `goes on (SIGCONT): the log has caught up after ${((Date.now() - since) / 1000).toFixed(1)} s`,
+    );
+  }
+
+  async #untilChanged(): Promise<void> {
+    if (!this.#hasChanged()) await new Promise<void>((resolve) => (this.#wake = resolve));
+  }
+
+  // A method, because the flag is set while a read is awaited, which the compiler's narrowing does not see.
+  #hasChanged(): boolean {
+    return this.#changed;
+  }
+}

@@ -1,0 +1,67 @@
+import { chunkIsSpecial, findInText, isSpecial, lineText, type TextQuery } from '@vmo/ansi';
+import type { Block } from './line-walker.ts';
+
+/** By far the most common escape sequence: without it most coloured lines are plain text. */
+const styles = /\x1b\[[0-9;:]*m/g;
+
+/**
+ * Matches in the lines of a block, as people read them: escape sequences are none of the text.
+ * @param found is told the number of each line that has matches, and how many
+ */
+export function findInBlock(
+  query: TextQuery,
+  expression: RegExp,
+  { text, number }: Block,
+  found: (line: number, count: number) => void,
+): void {
+  const bare = chunkIsSpecial(text) ? text.replace(styles, '') : text;
+  if (query.regex || chunkIsSpecial(bare)) findLineByLine(query, expression, bare, number, found);
+  else findInPlain(query, expression, bare, number, found);
+}
+
+/** A pattern without line feeds finds the same in many lines at once as in each by itself. */
+function findInPlain(
+  query: TextQuery,
+  expression: RegExp,
+  text: string,
+  first: number,
+  found: (line: number, count: number) => void,
+): void {
+  if (query.caseSensitive && !text.includes(query.text)) return;
+  let line = first;
+  let end = text.indexOf('\n');
+  let count = 0;
+  expression.lastIndex = 0;
+  for (let match = expression.exec(text); match !== null; match = expression.exec(text)) {
+    while (end !== -1 && end < match.index) {
+      if (count > 0) found(line, count);
+      count = 0;
+      line++;
+      end = text.indexOf('\n', end + 1);
+    }
+    count++;
+  }
+  if (count > 0) found(line, count);
+}
+
+function findLineByLine(
+  query: TextQuery,
+  expression: RegExp,
+  text: string,
+  first: number,
+  found: (line: number, count: number) => void,
+): void {
+  let line = first;
+  for (let at = 0; at <= text.length; line++) {
+    const end = text.indexOf('\n', at);
+    const raw = text.slice(at, end === -1 ? text.length : end);
+    const shown = isSpecial(raw) ? lineText(raw) : raw;
+    const matches =
+      !query.regex && query.caseSensitive && !shown.includes(query.text)
+        ? 0
+        : findInText(expression, shown).length / 2;
+    if (matches > 0) found(line, matches);
+    if (end === -1) return;
+    at = end + 1;
+  }
+}

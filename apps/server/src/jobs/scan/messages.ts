@@ -1,0 +1,38 @@
+import type { TextQuery } from '@vmo/ansi';
+import type { Group, Problem } from './marks-in-block.ts';
+
+/** What a thread does; it does one thing in its life. */
+export type Task =
+  | { kind: 'find'; query: TextQuery }
+  /** For any number of logs. */
+  | { kind: 'marks' };
+
+/** Stored events, their chunks one behind the other in `bytes`. */
+export interface Page {
+  jobId: string;
+  bytes: Uint8Array;
+  events: {
+    seq: number;
+    stream: number;
+    codec: number;
+    /** Stored bytes. */
+    length: number;
+    linesBefore: number;
+    continues: number | null;
+  }[];
+  /** The log goes no further, and has so many lines. */
+  last: { lineCount: number } | null;
+}
+
+export type Reply =
+  /** [line number, matches in it], by line number. */
+  | { kind: 'find'; lines: [number, number][] }
+  /** All of the log's marks so far. */
+  | {
+      kind: 'marks';
+      problems: Problem[];
+      groups: Group[];
+      errors: number;
+      warnings: number;
+      truncated: boolean;
+    };

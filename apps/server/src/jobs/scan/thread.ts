@@ -1,0 +1,85 @@
+/** The thread that looks through a log: it is given pages of stored events, one at a time, and answers each. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { zstdDecompressSync } from 'node:zlib';
+import { compileQuery, type TextQuery } from '@vmo/ansi';
+import { LogStream } from '@vmo/contract';
+import { codecs } from '../codec.ts';
+import { findInBlock } from './find-in-block.ts';
+import { LineWalker, type Block, type ScanEvent } from './line-walker.ts';
+import { MarkScanner } from './marks-in-block.ts';
+import type { Page, Reply, Task } from './messages.ts';
+
+type Work = (events: readonly ScanEvent[], page: Pick<Page, 'jobId' | 'last'>) => Reply;
+
+function unpack({ bytes, events }: Page): ScanEvent[] {
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  return events.map(({ seq, stream, codec, length, linesBefore, continues }) => {
+    const chunk = all.subarray(at, at + length);
+    at += length;
+    return { stream, bytes: decode(seq, codec, chunk), linesBefore, continues };
+  });
+}
+
+/** What cannot be read has no lines to look at; whoever reads the log is told. */
+function decode(seq: number, codec: number, chunk: Buffer): Buffer {
+  if (codec === codecs.raw) return chunk;
+  try {
+    return zstdDecompressSync(chunk);
+  } catch {
+    return Buffer.from(`[event ${String(seq)} cannot be read]\n`);
+  }
+}
+
+function* walk(walker: LineWalker, events: readonly ScanEvent[], last: Page['last']): Generator<Block> {
+  for (const event of events) yield* walker.add(event);
+  if (last) yield* walker.flush();
+}
+
+function find(query: TextQuery): Work {
+  const walker = new LineWalker();
+  const expression = compileQuery(query);
+  if (!(expression instanceof RegExp)) throw new Error(expression.error);
+  return (events, { last }) => {
+    const lines: [number, number][] = [];
+    for (const block of walk(walker, events, last))
+      findInBlock(query, expression, block, (line, count) => lines.push([line, count]));
+    lines.sort(([a], [b]) => a - b); // a line that two chunks share is whole later than those in the second one
+    return { kind: 'find', lines };
+  };
+}
+
+const system = LogStream.options.indexOf('system');
+
+function marks(): Work {
+  const logs = new Map<string, { walker: LineWalker; scanner: MarkScanner }>();
+  return (events, { jobId, last }) => {
+    const log = logs.get(jobId) ?? { walker: new LineWalker(), scanner: new MarkScanner() };
+    logs.set(jobId, log);
+    const { walker, scanner } = log;
+    // The cockpit's own words are no messages of a compiler, even where they quote the command.
+    const output = events.filter(({ stream }) => stream !== system);
+    for (const block of walk(walker, output, last)) scanner.add(block);
+    if (last) {
+      scanner.finish(last.lineCount);
+      logs.delete(jobId);
+    }
+    const { problems, groups, counts, truncated } = scanner;
+    return { kind: 'marks', problems, groups, errors: counts.error, warnings: counts.warning, truncated };
+  };
+}
+
+function workOf(task: Task): Work {
+  switch (task.kind) {
+    case 'find':
+      return find(task.query);
+    case 'marks':
+      return marks();
+  }
+}
+
+const work = workOf(workerData as Task);
+parentPort?.postMessage('ready');
+parentPort?.on('message', (page: Page) => {
+  parentPort?.postMessage(work(unpack(page), page));
+});

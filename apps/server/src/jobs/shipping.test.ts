@@ -1,0 +1,248 @@
+import { access, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { JobId } from '@vmo/contract';
+import { until } from '@vmo/testkit';
+import { afterEach, describe, expect, it } from 'vitest';
+import { owner, startCockpit, untilLogged, type Cockpit } from './harness.test.support.ts';
+
+const mib = 1024 * 1024;
+let cockpit: Cockpit;
+afterEach(async () => {
+  await cockpit[Symbol.asyncDispose]();
+  expect(cockpit.bugs).toEqual([]);
+});
+
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+describe('what is stored', () => {
+  it('is compared with the spool at the end, and then said to be verified', async () => {
+    cockpit = await startCockpit();
+    const { id } = await cockpit.run('seq 1 100000; head -c 100000 /dev/urandom >&2');
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'verified' });
+    expect(await exists(join(cockpit.runsDirectory, id, 'verified'))).toBe(true);
+  });
+
+  it('stays when the job changes its own file, and the log says so', async () => {
+    cockpit = await startCockpit();
+    const { id } = await cockpit.run(
+      `echo first; while [ ! -e on ]; do sleep 0.02; done; printf X | dd of="$SPOOL/$VMO_JOB_ID/stdout" conv=notrunc status=none`,
+      { env: { SPOOL: cockpit.runsDirectory } },
+    );
+    await untilLogged(cockpit, id, 'first');
+    await writeFile(join(cockpit.directory, 'on'), '');
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'kept' });
+    expect((await cockpit.bytes(id)).toString()).toBe('first\n');
+    expect(await cockpit.systemLines(id)).toContainEqual(
+      expect.stringMatching(/^the file of stdout is not what was read from it: somebody changed it/),
+    );
+    expect(await exists(join(cockpit.runsDirectory, id, 'verified'))).toBe(false);
+  });
+
+  it('stays when the job cuts its own file; what it writes then follows, also for the next agent', async () => {
+    cockpit = await startCockpit();
+    const { id } = await cockpit.run(
+      `echo before the cut; while [ ! -e on ]; do sleep 0.02; done; : >"$SPOOL/$VMO_JOB_ID/stdout"; echo after
+       while [ ! -e end ]; do sleep 0.02; done; echo last`,
+      { env: { SPOOL: cockpit.runsDirectory } },
+    );
+    await untilLogged(cockpit, id, 'before');
+    await writeFile(join(cockpit.directory, 'on'), '');
+    await untilLogged(cockpit, id, 'after');
+    await cockpit.startAgent();
+    await writeFile(join(cockpit.directory, 'end'), '');
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'kept' });
+    expect((await cockpit.bytes(id)).toString()).toBe('before the cut\nafter\nlast\n');
+    expect(await cockpit.systemLines(id)).toContainEqual(
+      expect.stringMatching(/^the file of stdout was cut by somebody/),
+    );
+  });
+
+  it('says in words what cannot be read any more, and the rest stays readable', async () => {
+    cockpit = await startCockpit();
+    const { id } = await cockpit.run('head -c 200000 /dev/zero; echo; echo end');
+    await cockpit.when(id);
+    await cockpit.db
+      .updateTable('job_events')
+      .set({ chunk: Buffer.from('garbage'), codec: 1 })
+      .where('job_id', '=', id)
+      .where('seq', '=', 2)
+      .execute();
+    await cockpit.db
+      .updateTable('job_events')
+      .set({ codec: 77 })
+      .where('job_id', '=', id)
+      .where('seq', '=', 3)
+      .execute();
+    const log = (await cockpit.bytes(id)).toString();
+    expect(log).toMatch(/\[event 2 of this log cannot be read: /);
+    expect(log).toMatch(/\[event 3 of this log cannot be read: .*77/);
+    expect(log).toMatch(/end\n$/);
+    expect((await cockpit.events(id)).length).toBeGreaterThan(4);
+  });
+});
+
+describe('a log above its limit', () => {
+  it('keeps its first and its last part, and says how much is missing between', async () => {
+    cockpit = await startCockpit({ limits: { maxLogBytes: 2 * mib, tailBytes: mib / 2 } });
+    const { id } = await cockpit.run('seq 1 1000000; echo problem >&2');
+    const job = await cockpit.when(id);
+    expect(job).toMatchObject({ status: 'done', logState: 'cut' });
+    const out = (await cockpit.bytes(id, 'stdout')).toString().trimEnd().split('\n');
+    expect((await cockpit.bytes(id, 'stderr')).toString()).toBe('problem\n');
+    expect(out[0]).toBe('1');
+    expect(out.at(-1)).toBe('1000000');
+    const words = (await cockpit.systemLines(id)).find((line) => line.includes('left out')) ?? '';
+    const [, bytes = '', lines = ''] =
+      /^([\d,]+) bytes with ([\d,]+) lines are left out here/.exec(words) ?? [];
+    const all = Array.from({ length: 1_000_000 }, (_, index) => `${String(index + 1)}\n`).join('').length;
+    const kept = (await cockpit.bytes(id, 'stdout')).length;
+    expect(Number(bytes.replaceAll(',', ''))).toBe(all - kept);
+    expect(job.logBytes).toBe(kept + 'problem\n'.length);
+    expect(kept).toBeLessThanOrEqual(3 * mib);
+    // The line where the first part ends may be cut; each other line is there or counted as missing.
+    expect(Math.abs(out.length + Number(lines.replaceAll(',', '')) - 1_000_000)).toBeLessThanOrEqual(1);
+    const events = await cockpit.events(id);
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
+  });
+
+  it('is whole when the end turns out to fit', async () => {
+    cockpit = await startCockpit({ limits: { maxLogBytes: 2 * mib, tailBytes: mib } });
+    const { id } = await cockpit.run('seq 1 250000');
+    expect(await cockpit.when(id)).toMatchObject({ logState: 'verified' });
+    expect((await cockpit.bytes(id)).toString().trimEnd().split('\n')).toHaveLength(250_000);
+  });
+});
+
+/** While this is held, nothing of the job can be stored. */
+async function holdLog(id: JobId): Promise<AsyncDisposable & { held: boolean }> {
+  const { promise: release, resolve } = Promise.withResolvers<undefined>();
+  const held = Promise.withResolvers<undefined>();
+  const lock = cockpit.db.transaction().execute(async (trx) => {
+    await trx.selectFrom('jobs').select('id').where('id', '=', id).forUpdate().execute();
+    held.resolve(undefined);
+    await release;
+  });
+  await held.promise;
+  return {
+    held: true,
+    async [Symbol.asyncDispose]() {
+      resolve(undefined);
+      await lock;
+    },
+  };
+}
+
+describe('a job that writes faster than is stored', () => {
+  it('is stopped above the high-water mark, goes on below the low one, and loses nothing', async () => {
+    cockpit = await startCockpit({ limits: { highWaterBytes: mib, lowWaterBytes: mib / 4 } });
+    const { id } = await cockpit.run(
+      `echo ready; while [ ! -e on ]; do sleep 0.02; done
+       i=0; while [ $i -lt 400 ]; do i=$((i + 1)); head -c 50000 /dev/zero; done; echo end`,
+    );
+    await untilLogged(cockpit, id, 'ready');
+    const directory = join(cockpit.runsDirectory, id);
+    const written = async () => (await stat(join(directory, 'stdout'))).size;
+    {
+      await using lock = await holdLog(id);
+      expect(lock.held).toBe(true);
+      await writeFile(join(cockpit.directory, 'on'), '');
+      await until('the stop', () => exists(join(directory, 'suspended')));
+      await until('the end of the growth', async () => {
+        const before = await written();
+        await new Promise((wait) => setTimeout(wait, 200));
+        return (await written()) === before;
+      });
+      expect(await written()).toBeLessThan(20_000_000);
+    }
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'verified' });
+    expect(await cockpit.bytes(id)).toHaveLength(20_000_000 + 'ready\nend\n'.length);
+    const words = await cockpit.systemLines(id);
+    expect(words).toContainEqual(
+      expect.stringMatching(/^stopped \(SIGSTOP\): .* of output wait to be stored/),
+    );
+    expect(words).toContainEqual(expect.stringMatching(/^goes on \(SIGCONT\): the log has caught up after/));
+    expect(await readdir(directory)).not.toContain('suspended');
+  });
+
+  it('can be cancelled while it is stopped', async () => {
+    cockpit = await startCockpit({
+      limits: { highWaterBytes: mib, lowWaterBytes: mib / 4 },
+      cancelGraceMs: 500,
+    });
+    const { id } = await cockpit.run('echo ready; while [ ! -e on ]; do sleep 0.02; done; yes');
+    await untilLogged(cockpit, id, 'ready');
+    {
+      await using lock = await holdLog(id);
+      expect(lock.held).toBe(true);
+      await writeFile(join(cockpit.directory, 'on'), '');
+      await until('the stop', () => exists(join(cockpit.runsDirectory, id, 'suspended')));
+    }
+    await cockpit.jobs.cancel(owner, id);
+    expect(await cockpit.when(id)).toMatchObject({ status: 'cancelled' });
+  });
+});
+
+describe('secret variables', () => {
+  it('reach the job, and nobody else: not the log, not the database, not the spool once it has ended', async () => {
+    cockpit = await startCockpit();
+    const { id } = await cockpit.run(
+      `echo "token $TOKEN."; printf hun; sleep 0.2; echo ter22; echo "$TOKEN" >&2; [ "$TOKEN" = hunter22 ]; cat missing-hunter22`,
+      { secrets: { TOKEN: 'hunter22' } },
+    );
+    await untilLogged(cockpit, id, 'token');
+    const job = await cockpit.when(id);
+    expect(job).toMatchObject({
+      status: 'failed',
+      exitCode: 1,
+      secretNames: ['TOKEN'],
+      logState: 'verified',
+    });
+    expect((await cockpit.bytes(id, 'stdout')).toString()).toBe('token ********.\n********\n');
+    expect((await cockpit.bytes(id, 'stderr')).toString()).toBe(
+      '********\ncat: missing-********: No such file or directory\n',
+    );
+    expect((await cockpit.systemLines(id)).join('\n')).not.toContain('hunter22');
+    expect(await exists(join(cockpit.runsDirectory, id))).toBe(false);
+    const { secrets } = await cockpit.db
+      .selectFrom('jobs')
+      .select('secrets')
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow();
+    expect(secrets).toBeNull();
+    await expect(cockpit.jobs.rerun(owner, id)).rejects.toMatchObject({ code: 'SECRETS_FORGOTTEN' });
+  });
+
+  it('wait sealed for a job that waits, and are known to the agent that takes it up again', async () => {
+    cockpit = await startCockpit({ withAgent: false });
+    const { id } = await cockpit.run('while [ ! -e on ]; do sleep 0.02; done; echo $KEY', {
+      secrets: { KEY: 'correct horse' },
+    });
+    const row = await cockpit.db
+      .selectFrom('jobs')
+      .selectAll()
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow();
+    expect(JSON.stringify({ ...row, secrets: row.secrets?.toString('latin1') })).not.toContain(
+      'correct horse',
+    );
+    await cockpit.startAgent();
+    await cockpit.when(id, ({ status }) => status === 'running');
+    await cockpit.startAgent();
+    await writeFile(join(cockpit.directory, 'on'), '');
+    await cockpit.when(id);
+    expect((await cockpit.bytes(id)).toString()).toBe('*************\n');
+  });
+
+  it('are refused for terminals, and where they are too short to be masked', async () => {
+    cockpit = await startCockpit();
+    await expect(
+      cockpit.run('sh', { type: 'terminal', secrets: { A: 'long enough' } }),
+    ).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
+  });
+});

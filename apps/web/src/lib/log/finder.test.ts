@@ -1,0 +1,92 @@
+import { createClient } from '@vmo/client';
+import type { FindRow } from '@vmo/contract';
+import { expect, it, vi } from 'vitest';
+import { countWords, Finder } from './finder.svelte.ts';
+import { jobId } from './testing.ts';
+
+/** A finder whose searches are answered with these rows, one list after the other. */
+function finderOf(answers: FindRow[][], live = false) {
+  const asked: URLSearchParams[] = [];
+  const client = createClient({
+    baseUrl: 'http://server',
+    fetch: (input) => {
+      asked.push(new URL(input instanceof Request ? input.url : input).searchParams);
+      const rows = answers[asked.length - 1] ?? [];
+      return Promise.resolve(new Response(rows.map((row) => `${JSON.stringify(row)}\n`).join('')));
+    },
+  });
+  const finder = new Finder({
+    client,
+    jobId,
+    streams: () => null,
+    isLive: () => live && asked.length < answers.length,
+  });
+  return { finder, asked };
+}
+const query = { text: 'a', regex: false, caseSensitive: false };
+
+it('begins at the reader, goes round, and counts all', async () => {
+  const { finder } = finderOf([
+    [
+      { type: 'matches', lines: [[3, 2]] },
+      { type: 'progress', seq: 5, lastSeq: 10, matches: 2 },
+      { type: 'matches', lines: [[900_000, 1]] },
+      { type: 'end', seq: 10, matches: 3, truncated: false },
+    ],
+  ]);
+  finder.search(query, 100);
+  await vi.waitFor(() => expect(finder.searching).toBe(false));
+  expect(countWords(finder)).toBe('3 of 3');
+  finder.step(1);
+  expect(finder.currentMatch).toEqual({ number: 3, nth: 0 });
+  finder.step(-1);
+  expect(finder.currentMatch).toEqual({ number: 900_000, nth: 0 });
+});
+
+it('goes on where it ended while the job writes', async () => {
+  const { finder, asked } = finderOf(
+    [
+      [{ type: 'end', seq: 10, matches: 0, truncated: false }],
+      [
+        { type: 'matches', lines: [[7, 1]] },
+        { type: 'end', seq: 12, matches: 1, truncated: false },
+      ],
+    ],
+    true,
+  );
+  finder.search(query, 1);
+  await vi.waitFor(() => expect(countWords(finder)).toBe('1 of 1'), 5000);
+  expect(asked.map((each) => each.get('afterSeq'))).toEqual(['0', '10']);
+  finder.stop();
+});
+
+it('says what the server says, and what is wrong with a pattern before it is asked', async () => {
+  const { finder, asked } = finderOf([
+    [{ type: 'error', code: 'TOO_SLOW', message: 'This pattern takes too long.' }],
+  ]);
+  finder.search({ ...query, text: '(', regex: true }, 1);
+  expect(finder.error).toBe('Unterminated group');
+  expect(asked).toHaveLength(0);
+  finder.search({ ...query, text: '(a+)+b', regex: true }, 1);
+  await vi.waitFor(() => expect(finder.error).toBe('This pattern takes too long.'));
+});
+
+it('marks words wherever they stand, patterns only where the server found them', async () => {
+  const { finder } = finderOf([
+    [
+      { type: 'matches', lines: [[2, 2]] },
+      { type: 'end', seq: 1, matches: 2, truncated: false },
+    ],
+  ]);
+  finder.search({ ...query, text: 'a+', regex: true }, 1);
+  await vi.waitFor(() => expect(finder.searching).toBe(false));
+  expect(finder.rangesIn(2, 'aa b \x1b[31ma', false, 4000)).toEqual([
+    { start: 0, end: 2, current: true },
+    { start: 5, end: 6, current: false },
+  ]);
+  expect(finder.rangesIn(3, 'aa', false, 4000)).toEqual([]);
+  expect(finder.rangesIn(2, 'aa', true, 4000)).toEqual([]);
+  finder.search(query, 1);
+  expect(finder.rangesIn(3, 'xA', false, 4000)).toHaveLength(1);
+  finder.stop();
+});

@@ -79,7 +79,8 @@ export class Shipper {
   #lettingGo = false;
   #wake: () => void = () => undefined;
   #balanced = 0;
-  #balancing = false;
+  #balancing: Promise<void> | null = null;
+  #closed = false;
   #suspended: { since: number } | null = null;
   /** Only the last part of what comes now is kept: it is stored at the end. */
   #full = false;
@@ -108,7 +109,7 @@ export class Shipper {
       if (name !== null && !SpoolStream.safeParse(name).success) return;
       this.#changed = true;
       this.#wake();
-      void this.#balance(run);
+      this.#balance(run);
     });
     void run.ended.then(async (end) => {
       this.#ended = { end, sizes: await this.sizes() };
@@ -120,7 +121,7 @@ export class Shipper {
         this.#changed = false;
         const last = this.#ended;
         if (await this.#shipNext(last)) {
-          void this.#balance(run);
+          this.#balance(run);
           continue;
         }
         if (last) return last;
@@ -195,6 +196,8 @@ export class Shipper {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
+    await this.#balancing;
     await this.#reader.close();
   }
 
@@ -266,22 +269,24 @@ export class Shipper {
   }
 
   /** Stops the job when too much waits in the spool, and lets it go on when it does not any more. */
-  async #balance(run: Run): Promise<void> {
-    if (this.#balancing || this.#full || Date.now() - this.#balanced < balanceMs) return;
-    this.#balancing = true;
+  #balance(run: Run): void {
+    if (this.#closed || this.#balancing || this.#full || Date.now() - this.#balanced < balanceMs) return;
     this.#balanced = Date.now();
-    try {
-      const { limits } = this.#options;
-      const waiting = total(await this.sizes()) - total(this.#offsets);
-      if (this.#suspended) {
-        if (waiting <= limits.lowWaterBytes) await this.#resume(run);
-      } else if (waiting > limits.highWaterBytes && !this.#ended && !this.#lettingGo) {
-        await this.#suspend(run, waiting);
-      }
-    } catch {
+    this.#balancing = this.#weigh(run)
       // The spool cannot be looked at now; whoever reads it says why.
-    } finally {
-      this.#balancing = false;
+      .catch(() => undefined)
+      .finally(() => {
+        this.#balancing = null;
+      });
+  }
+
+  async #weigh(run: Run): Promise<void> {
+    const { limits } = this.#options;
+    const waiting = total(await this.sizes()) - total(this.#offsets);
+    if (this.#suspended) {
+      if (waiting <= limits.lowWaterBytes) await this.#resume(run);
+    } else if (waiting > limits.highWaterBytes && !this.#ended && !this.#lettingGo) {
+      await this.#suspend(run, waiting);
     }
   }
 

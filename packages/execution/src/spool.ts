@@ -68,7 +68,7 @@ export class SpoolReader {
   readonly #directory: string;
   readonly #mask: Mask | null;
   readonly #onTruncated: (stream: SpoolStream) => void;
-  readonly #sources = new Map<SpoolStream, Source>();
+  readonly #sources = new Map<SpoolStream, Promise<Source | null>>();
 
   constructor(directory: string, { mask = null, onTruncated = () => undefined }: SpoolReaderOptions = {}) {
     this.#directory = directory;
@@ -195,24 +195,34 @@ export class SpoolReader {
     return join(this.#directory, `${stream}.base`);
   }
 
+  /** Opened once, however many ask at the same time. */
   async #source(stream: SpoolStream): Promise<Source | null> {
-    const known = this.#sources.get(stream);
-    if (known) return known;
-    const file = await open(spoolFile(this.#directory, stream), 'r').catch((error: unknown) => {
+    const opening = this.#sources.get(stream) ?? this.#open(stream);
+    this.#sources.set(stream, opening);
+    try {
+      const source = await opening;
       // The run has not made it yet.
+      if (!source) this.#sources.delete(stream);
+      return source;
+    } catch (error) {
+      this.#sources.delete(stream);
+      throw error;
+    }
+  }
+
+  async #open(stream: SpoolStream): Promise<Source | null> {
+    const file = await open(spoolFile(this.#directory, stream), 'r').catch((error: unknown) => {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
       throw error;
     });
     if (!file) return null;
     const base = Number(await readFile(this.#baseFile(stream), 'utf8').catch(() => '0'));
-    const source = { file, base: Number.isSafeInteger(base) && base > 0 ? base : 0 };
-    this.#sources.set(stream, source);
-    return source;
+    return { file, base: Number.isSafeInteger(base) && base > 0 ? base : 0 };
   }
 
   async close(): Promise<void> {
-    const sources = [...this.#sources.values()];
+    const sources = await Promise.all([...this.#sources.values()]);
     this.#sources.clear();
-    await Promise.all(sources.map(({ file }) => file.close()));
+    for (const source of sources) await source?.file.close();
   }
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { temporaryDirectory, until, type TemporaryDirectory } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { probeCgroups } from './cgroup.ts';
@@ -245,6 +246,27 @@ describe.each(places)('%s', (_name, create) => {
       await run.cancel(200);
       await run.ended;
       expect(await findMembers({ jobId: spec.jobId, table, wrapper: null, cgroup: null })).toEqual([]);
+    });
+
+    it('is held and let go on as a whole, and ended while it is held', async () => {
+      const { spec, run } = await start(
+        `(while :; do echo inner; sleep 0.02; done) & setsid sh -c 'while :; do echo other; sleep 0.02; done' & echo ready; wait`,
+      );
+      const size = async () => (await raw(spec, 'stdout')).length;
+      const grows = async () => {
+        const before = await size();
+        await delay(600);
+        return (await size()) > before;
+      };
+      expect(await grows()).toBe(true);
+      expect(await run.suspend()).toBe(true);
+      await until('the last of what was on its way', async () => !(await grows()));
+      await run.resume();
+      await until('more output', grows);
+      expect(await run.suspend()).toBe(true);
+      await run.cancel(300);
+      expect(await run.ended).toMatchObject({ kind: 'exited', leftovers: [] });
+      expect(await run.suspend()).toBe(false);
     });
 
     it('ends once, however it races with the end of the command', async () => {

@@ -1,4 +1,4 @@
-import { access, readdir, stat, writeFile } from 'node:fs/promises';
+import { access, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobId } from '@vmo/contract';
 import { until } from '@vmo/testkit';
@@ -165,7 +165,7 @@ describe('a job that writes faster than is stored', () => {
       expect.stringMatching(/^stopped \(SIGSTOP\): .* of output wait to be stored/),
     );
     expect(words).toContainEqual(expect.stringMatching(/^goes on \(SIGCONT\): the log has caught up after/));
-    expect(await readdir(directory)).not.toContain('suspended');
+    await until('the end of the marker', async () => !(await exists(join(directory, 'suspended'))));
   });
 
   it('can be cancelled while it is stopped', async () => {

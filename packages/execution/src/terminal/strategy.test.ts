@@ -301,8 +301,10 @@ test('cancel ends shells by SIGHUP, everything else by SIGTERM, and the deaf by 
   );
   const run = await strategy.start(spec);
   await untilShown(spec, 'ready');
-  const away = await until('the pid', async () =>
-    Number(await readFile(join(directory.path, 'away.pid'), 'utf8').catch(() => '')),
+  const away = await until(
+    'the pid',
+    // The shell makes the file before it writes into it.
+    async () => Number(await readFile(join(directory.path, 'away.pid'), 'utf8').catch(() => '')) || null,
   );
   const lines = await run.cancel(1_000);
   expect(lines[0]).toMatch(/^SIGHUP sent to process group \d+: .*sh \(/);

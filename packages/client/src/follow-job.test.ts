@@ -33,6 +33,7 @@ let acknowledged: number[];
 let row: Job;
 /** What the next subscription is refused with. */
 let refusal: SocketError | null;
+let beforeAnswer: (socket: ServerSocket) => void;
 let onSubscribe: (socket: ServerSocket, afterSeq: number) => void;
 
 function event(seq: number, chunk = `line ${String(seq)}\n`): JobEvent {
@@ -83,7 +84,7 @@ beforeEach(async () => {
   acknowledged = [];
   refusal = null;
   row = jobRow();
-  onSubscribe = () => undefined;
+  onSubscribe = beforeAnswer = () => undefined;
   http = createServer();
   io = new Server(http, { transports: ['websocket'] });
   io.of('/jobs').on('connection', (socket: ServerSocket) => {
@@ -94,6 +95,7 @@ beforeEach(async () => {
         return;
       }
       subscriptions.push({ afterSeq, socket });
+      beforeAnswer(socket);
       ack({ ok: true, job: row, lastSeq: row.lastSeq });
       onSubscribe(socket, afterSeq);
     });
@@ -144,6 +146,20 @@ test('events come in order, each once, whatever is repeated on the wire', async 
   const { seqs } = follow();
   await vi.waitFor(() => expect(seqs).toEqual([1, 2, 3, 4, 5]));
   expect(subscriptions).toHaveLength(1);
+});
+
+test('a row that overtakes the answer, whose own row is older, has the last word', async () => {
+  beforeAnswer = (socket) => socket.emit('job:status', jobRow({ status: 'done' }));
+  row = jobRow({ status: 'acknowledged' });
+  const statuses: string[] = [];
+  connection.followJob({
+    jobId,
+    onEvents: () => undefined,
+    onSubscribed: ({ job }) => statuses.push(job.status),
+    onStatus: (job) => statuses.push(job.status),
+  });
+  await vi.waitFor(() => expect(statuses).toHaveLength(2));
+  expect(statuses).toEqual(['acknowledged', 'done']);
 });
 
 test('a gap is asked for from the last event that came', async () => {

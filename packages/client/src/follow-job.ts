@@ -277,14 +277,14 @@ export function createFollower(
       if (done.jobId === jobId) whenSubscribed(() => finish(done));
     }),
     connection.on('job:status', (job) => {
-      if (job.id !== jobId) return;
-      options.onStatus?.(job);
+      // The row in an answer that is under way may be older than this one: it must not be taken for the newer.
+      if (job.id === jobId) whenSubscribed(() => options.onStatus?.(job));
     }),
     connection.on('job:control', (control) => {
-      if (control.jobId === jobId) options.onControl?.(control.inControl);
+      if (control.jobId === jobId) whenSubscribed(() => options.onControl?.(control.inControl));
     }),
     connection.on('job:resized', ({ jobId: resized, cols, rows }) => {
-      if (resized === jobId) options.onResized?.({ cols, rows });
+      if (resized === jobId) whenSubscribed(() => options.onResized?.({ cols, rows }));
     }),
   ];
 

@@ -21,6 +21,11 @@ export class Mask {
       .sort((a, b) => b.length - a.length);
   }
 
+  /** Bytes before a place that decide whether it lies in a secret: who hides from there on must look at them as well. */
+  get context(): number {
+    return Math.max(0, (this.#secrets[0]?.length ?? 0) - 1);
+  }
+
   /** Hides every whole secret, in place. */
   hide(bytes: Buffer): void {
     for (const [from, to] of this.#find(bytes)) bytes.fill(star, from, to);
@@ -34,7 +39,7 @@ export class Mask {
 
   /**
    * How many bytes at the end may be the beginning of a secret whose rest has not been written yet: they must wait, or
-   * a secret could be read in two pieces.
+   * a secret could be read in two pieces. To be asked before anything is hidden.
    */
   heldBack(bytes: Buffer): number {
     let held = 0;

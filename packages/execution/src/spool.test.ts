@@ -1,10 +1,11 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { appendFile, mkdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { maxChunkBytes, type Offsets, type SpoolChunk, type SpoolStream } from '@vmo/contract';
 import { temporaryDirectory, until, type TemporaryDirectory } from '@vmo/testkit';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Mask } from './mask.ts';
 import { SpoolReader, watchDirectory } from './spool.ts';
 
 let home: TemporaryDirectory;
@@ -149,4 +150,40 @@ describe('watchDirectory', () => {
     await until('a call', () => calls > 0);
     stop();
   });
+});
+
+it('hides secrets however the output comes, the same each time it is read, and in the digest', async () => {
+  const mask = new Mask(['abab', 'hunter2']);
+  const pieces = ['xaba', 'b', 'ab hun', 'ter', '2', ' abab hunt'];
+  const text = pieces.join('');
+  const expected = 'x****** ******* **** hunt';
+  const masked = new SpoolReader(home.path, { mask });
+  try {
+    await write('stdout', '');
+    const offsets = { ...none };
+    let shown = '';
+    const take = async (end: Offsets | null) => {
+      for (const { bytes } of await masked.read(offsets, end)) {
+        shown += decode(bytes);
+        offsets.stdout += bytes.length;
+      }
+    };
+    for (const piece of pieces) {
+      await appendFile(join(home.path, 'stdout'), piece);
+      await take(null);
+      expect(expected.startsWith(shown)).toBe(true);
+    }
+    const end = { stdout: text.length, stderr: 0 };
+    await take(end);
+    expect(shown).toBe(expected);
+    // From any place, as after a restart.
+    for (let from = 0; from < text.length; from++) {
+      const [chunk] = await masked.read({ stdout: from, stderr: 0 }, end);
+      expect(decode(chunk?.bytes ?? Buffer.alloc(0))).toBe(expected.slice(from));
+    }
+    const digest = createHash('sha256').update(expected).digest('hex');
+    expect(await masked.digest('stdout', [[0, text.length]])).toBe(digest);
+  } finally {
+    await masked.close();
+  }
 });

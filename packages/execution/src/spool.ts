@@ -123,20 +123,15 @@ export class SpoolReader {
   /** SHA-256 in hexadecimal of these ranges of a stream, one behind the other, as they were given: with the mask. */
   async digest(stream: SpoolStream, ranges: readonly (readonly [number, number])[]): Promise<string> {
     const hash = createHash('sha256');
+    const source = await this.#source(stream);
     for (const [from, to] of ranges) {
-      let held = Buffer.alloc(0);
-      for await (const piece of this.#pieces(stream, from, to)) {
-        if (!this.#mask) {
-          hash.update(piece);
-          continue;
-        }
-        const bytes = Buffer.concat([held, piece]);
-        this.#mask.hide(bytes);
-        const keep = this.#mask.heldBack(bytes);
-        hash.update(bytes.subarray(0, bytes.length - keep));
-        held = Buffer.from(bytes.subarray(bytes.length - keep));
+      for (let at = from; source && at < to;) {
+        const { bytes, held } = await this.#read(source, at, Math.min(to - at, readBytes));
+        const given = at + bytes.length >= to ? bytes : bytes.subarray(0, bytes.length - held);
+        if (given.length === 0) break;
+        hash.update(given);
+        at += given.length;
       }
-      hash.update(held);
     }
     return hash.digest('hex');
   }
@@ -167,10 +162,9 @@ export class SpoolReader {
     if (!source) return [];
     const size = Math.min(await this.#sizeOf(stream, source, offset), end ?? Infinity);
     if (size <= offset) return [];
-    const whole = Buffer.allocUnsafe(Math.min(size - offset, readBytes));
-    const { bytesRead } = await source.file.read(whole, 0, whole.length, offset - source.base);
+    const { bytes, held } = await this.#read(source, offset, Math.min(size - offset, readBytes));
     const ts = new Date();
-    const buffer = this.#hide(whole.subarray(0, bytesRead), offset + bytesRead === end);
+    const buffer = offset + bytes.length === end ? bytes : bytes.subarray(0, bytes.length - held);
     const chunks: SpoolChunk[] = [];
     let at = 0;
     while (at < buffer.length) {
@@ -185,10 +179,23 @@ export class SpoolReader {
     return chunks;
   }
 
-  #hide(bytes: Buffer, atEnd: boolean): Buffer {
-    if (!this.#mask) return bytes;
-    this.#mask.hide(bytes);
-    return atEnd ? bytes : bytes.subarray(0, bytes.length - this.#mask.heldBack(bytes));
+  /**
+   * Bytes from here on with their secrets hidden, whatever was read before and however much of it at once: what lies
+   * before is looked at as well. The last `held` of them may turn out to be the beginning of a secret.
+   */
+  async #read(
+    { file, base }: Source,
+    offset: number,
+    length: number,
+  ): Promise<{ bytes: Buffer; held: number }> {
+    const before = Math.min(offset - base, this.#mask?.context ?? 0);
+    const buffer = Buffer.allocUnsafe(before + length);
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, offset - base - before);
+    const all = buffer.subarray(0, bytesRead);
+    const bytes = all.subarray(before);
+    const held = Math.min(this.#mask?.heldBack(all) ?? 0, bytes.length);
+    this.#mask?.hide(all);
+    return { bytes, held };
   }
 
   #baseFile(stream: SpoolStream): string {

@@ -42,6 +42,37 @@ const maxTurns = 10;
 /** Processes that are looked at before others get their turn in our own process. */
 const batch = 100;
 
+/** A process with the jobs that its environment names. */
+type Marked = ProcessInfo & { marks: string[] };
+
+/**
+ * Gives everybody who asks at the same time the same look, which begins after they have asked: a hundred jobs that are
+ * cancelled at once would else read the whole table a hundred times.
+ */
+function shared<T>(look: () => Promise<T>): { next(): Promise<T> } {
+  let current: Promise<T> | null = null;
+  let following: Promise<T> | null = null;
+  function begin(): Promise<T> {
+    const mine = look().finally(() => {
+      if (current === mine) current = null;
+    });
+    current = mine;
+    return mine;
+  }
+  return {
+    next() {
+      if (!current) return begin();
+      following ??= current
+        .catch(() => undefined)
+        .then(() => {
+          following = null;
+          return begin();
+        });
+      return following;
+    },
+  };
+}
+
 /** Reads /proc, synchronously: it never waits for a disk, and the trips to other threads would take five times as long. */
 export function createProcfsTable(root = '/proc'): ProcessTable {
   function read(pid: number, file: string): string | null {
@@ -69,26 +100,34 @@ export function createProcfsTable(root = '/proc'): ProcessTable {
       start: fields[19] ?? '',
     };
   }
+  async function lookAtAll(): Promise<Marked[]> {
+    const found = new Map<number, Marked | null>();
+    // A look at all takes long enough for a process to fork and end unseen: those that came meanwhile are looked at
+    // again, which takes a moment, until nobody came.
+    for (let turn = 0; turn < maxTurns; turn++) {
+      const pids = readdirSync(root).filter((name) => /^\d+$/.test(name));
+      const fresh = pids.map(Number).filter((pid) => !found.has(pid));
+      if (fresh.length === 0) break;
+      for (const [index, pid] of fresh.entries()) {
+        const info = look(pid);
+        const environment = info?.zombie === false ? (read(pid, 'environ') ?? '') : '';
+        const marks = environment
+          .split('\0')
+          .filter((entry) => entry.startsWith(`${jobMark}=`))
+          .map((entry) => entry.slice(jobMark.length + 1));
+        found.set(pid, info && { ...info, marks });
+        if (index % batch === batch - 1) await setImmediate();
+      }
+    }
+    return [...found.values()].filter((info) => info !== null);
+  }
+  const snapshots = shared(lookAtAll);
   return {
     bootId: async () => (await readFile(`${root}/sys/kernel/random/boot_id`, 'utf8')).trim(),
     find: async (pid) => look(pid),
     async list(jobId) {
-      const found = new Map<number, (ProcessInfo & { marked: boolean }) | null>();
-      // A look at all takes long enough for a process to fork and end unseen: those that came meanwhile are looked at
-      // again, which takes a moment, until nobody came.
-      for (let turn = 0; turn < maxTurns; turn++) {
-        const pids = readdirSync(root).filter((name) => /^\d+$/.test(name));
-        const fresh = pids.map(Number).filter((pid) => !found.has(pid));
-        if (fresh.length === 0) break;
-        for (const [index, pid] of fresh.entries()) {
-          const info = look(pid);
-          const environment = info?.zombie === false ? read(pid, 'environ') : null;
-          const marked = environment?.split('\0').includes(`${jobMark}=${jobId}`) ?? false;
-          found.set(pid, info && { ...info, marked });
-          if (index % batch === batch - 1) await setImmediate();
-        }
-      }
-      return [...found.values()].filter((info) => info !== null);
+      const all = await snapshots.next();
+      return all.map(({ marks, ...info }) => ({ ...info, marked: marks.includes(jobId) }));
     },
   };
 }

@@ -51,7 +51,7 @@ export class Attempt {
     this.#persistence = persistence;
     this.#ref = { jobId: job.id, fence: job.fence };
     this.#directory = join(options.runsDirectory, job.id);
-    const secrets = Object.values(job.secrets);
+    const secrets = Object.values(job.secrets ?? {});
     this.#mask = secrets.length > 0 ? new Mask(secrets) : null;
     this.#shipper = new Shipper({
       job,
@@ -99,12 +99,39 @@ export class Attempt {
 
   async #work(): Promise<void> {
     try {
+      if (this.#job.secrets === null) {
+        await this.#refuse();
+        return;
+      }
       const ended = await this.#begin();
       if (ended) await this.#report(ended);
     } finally {
       this.#release();
       await this.#shipper.close();
     }
+  }
+
+  /** Without its secrets a job cannot start, and what a running one writes cannot be hidden: it is ended unread. */
+  async #refuse(): Promise<void> {
+    const { api, execution, cancelGraceMs } = this.#options;
+    const job = this.#job;
+    const reason =
+      'its secret variables cannot be opened: the key in the data directory (secrets.key) is not the one they were sealed with; submit it again';
+    const isKnown = job.status === 'running' || (await runDirectoryExists(this.#directory));
+    this.#run = isKnown ? await execution.adopt(job.type, this.#spec()) : null;
+    const died = (await this.#run?.cancel(cancelGraceMs)) ?? [];
+    const outcome: RunOutcome = {
+      status: 'failed',
+      exitCode: null,
+      signal: null,
+      reason,
+      startedAt: null,
+      finishedAt: new Date(),
+      lines: [...died, reason],
+      verified: false,
+    };
+    await this.#insist('the end', () => api.finish(this.#ref, outcome, job.offsets));
+    await rm(this.#directory, { recursive: true, force: true });
   }
 
   /** @returns how it ended, or null when we let go before */
@@ -170,7 +197,7 @@ export class Attempt {
       jobId: job.id,
       command: job.command,
       cwd: job.cwd,
-      env: { ...(job.host ? {} : environment), ...colour, ...job.env, ...job.secrets },
+      env: { ...(job.host ? {} : environment), ...colour, ...job.env, ...(job.secrets ?? {}) },
       cols: job.cols,
       rows: job.rows,
       host: job.host,
@@ -212,7 +239,7 @@ export class Attempt {
     const { api } = this.#options;
     const { end, sizes } = ended;
     const { verified, lines } = await this.#shipper.verify(ended);
-    const plain = await this.#nameFullDisk(this.#outcomeOf(end, (await this.#ladder) ?? []));
+    const plain = this.#nameFullDisk(this.#outcomeOf(end, (await this.#ladder) ?? []));
     const outcome: RunOutcome = {
       ...plain,
       reason: plain.reason === null ? null : (this.#masked([plain.reason])[0] ?? null),
@@ -247,10 +274,10 @@ export class Attempt {
   }
 
   /** A command that could not write says so where it cannot: in the output that the full disk does not take. */
-  async #nameFullDisk(outcome: Unverified): Promise<Unverified> {
+  #nameFullDisk(outcome: Unverified): Unverified {
     const { runsDirectory } = this.#options;
     const { status, reason } = outcome;
-    if ((status !== 'failed' && status !== 'lost') || !(await isDiskFull(runsDirectory))) return outcome;
+    if ((status !== 'failed' && status !== 'lost') || !isDiskFull(runsDirectory)) return outcome;
     const words = `no space left on the disk of ${runsDirectory}, where its output goes`;
     if (reason?.includes('no space left')) return outcome;
     return { ...outcome, reason: `${reason ?? status}: ${words}`, lines: [words, ...outcome.lines] };

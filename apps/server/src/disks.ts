@@ -12,13 +12,13 @@ export interface Disks {
 }
 
 /** Looks at the disks that we write to. */
-export async function lookAtDisks(dataDirectory: string, postgresIsOurs: boolean): Promise<Disks> {
+export function lookAtDisks(dataDirectory: string, postgresIsOurs: boolean): Disks {
   const runs = join(dataDirectory, 'runs');
   const postgres = join(dataDirectory, 'postgres');
   const problems: string[] = [];
-  const runsAreFull = await isDiskFull(runs);
+  const runsAreFull = isDiskFull(runs);
   if (runsAreFull) problems.push(`the disk of ${runs} is full: no space left for the output of jobs`);
-  const free = postgresIsOurs ? await freeBytes(postgres) : null;
+  const free = postgresIsOurs ? freeBytes(postgres) : null;
   if (free !== null && free < leastPostgresBytes) {
     problems.push(`the disk of ${postgres} is full: ${(free / 1e6).toFixed(0)} MB left for the database`);
   }

@@ -97,9 +97,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     });
     await agent.start();
     agentUp = true;
-    bus.on('job:changed', ({ status }) => {
-      if (status === 'pending') agent.hints.jobsPending();
-    });
+    bus.on('job:pending', agent.hints.jobsPending);
     bus.on('job:cancel-requested', ({ jobId }) => {
       agent.hints.cancelRequested(jobId);
     });
@@ -127,10 +125,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       }),
       readiness: async () => {
         const database = (await isAnswering(db)) ? 'up' : 'down';
-        const { runsAreFull, problems } = await lookAtDisks(
-          config.dataDirectory,
-          config.databaseUrl === null,
-        );
+        const { runsAreFull, problems } = lookAtDisks(config.dataDirectory, config.databaseUrl === null);
         const isReady = database === 'up' && agentUp && !runsAreFull;
         return {
           status: isReady ? 'ready' : 'not ready',

@@ -79,6 +79,8 @@ export function createFollower(
    * whether something that seems to be missing still belongs to the subscription before.
    */
   let held: (() => void)[] | null = null;
+  /** What waited is taken: what does not fit was sent before, and comes again. */
+  let releasing = false;
   let end: JobDone | null = null;
   /** The end as the row of a finished job tells it: reached when everything up to `seq` is processed. */
   let endAt: { seq: number; done: JobDone } | null = null;
@@ -132,7 +134,9 @@ export function createFollower(
   function release(): void {
     const waiting = held ?? [];
     held = null;
+    releasing = true;
     for (const act of waiting) whenSubscribed(act);
+    releasing = false;
   }
 
   function whenSubscribed(act: () => void): void {
@@ -158,6 +162,7 @@ export function createFollower(
 
   /** Something between `received` and now is missing. */
   function askAgain(): void {
+    if (releasing) return;
     // The same gap twice: asking at once would only turn in a circle.
     if (gapAt === received) retry();
     else void subscribe();

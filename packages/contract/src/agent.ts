@@ -17,8 +17,8 @@ export const ClaimedJob = z.object({
   command: z.string(),
   cwd: z.string().nullable(),
   env: z.record(z.string(), z.string()),
-  /** As `env`, and hidden in the log. */
-  secrets: z.record(z.string(), z.string()),
+  /** As `env`, and hidden in the log. null: it has some, and they cannot be opened any more; it must not run. */
+  secrets: z.record(z.string(), z.string()).nullable(),
   color: z.boolean(),
   timeout: z.number().nullable().describe('Seconds'),
   cols: z.int(),

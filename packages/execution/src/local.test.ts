@@ -32,7 +32,7 @@ afterEach(async () => {
 
 /** Puts another program where the wrapper is; of the same size, it is taken for it. */
 async function replaceWrapper(script: string): Promise<void> {
-  await writeFile(await installWrapper(home.path), `${script}\n`.padEnd(Buffer.byteLength(wrapperText), '#'));
+  await writeFile(installWrapper(home.path), `${script}\n`.padEnd(Buffer.byteLength(wrapperText), '#'));
 }
 
 async function startBystander() {
@@ -148,7 +148,7 @@ describe('adoption', () => {
   it('takes a run that never began away from whoever would begin it', async () => {
     const spec = buildSpec(home.path, 'echo began');
     expect(await strategy.adopt(spec)).toBeNull();
-    const wrapper = await installWrapper(home.path);
+    const wrapper = installWrapper(home.path);
     const late = spawn('/bin/sh', [wrapper, spec.directory, '/', '-', spec.command], { stdio: 'ignore' });
     await once(late, 'exit');
     expect(await readdir(spec.directory)).toEqual(['begun']);
@@ -227,7 +227,7 @@ describe('a wrapper that is killed', () => {
     await mkdir(join(spec.directory, 'begun'), { recursive: true });
     const run = await strategy.start(spec);
     await rm(join(spec.directory, 'begun'), { recursive: true });
-    const wrapper = await installWrapper(home.path);
+    const wrapper = installWrapper(home.path);
     const first = spawn('/bin/sh', [wrapper, spec.directory, '/', '-', spec.command], {
       detached: true,
       stdio: 'ignore',

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { watch } from 'node:fs';
+import { fstatSync, readSync, watch } from 'node:fs';
 import { open, readFile, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { maxChunkBytes, SpoolStream, type Offsets, type SpoolChunk } from '@vmo/contract';
@@ -12,6 +12,11 @@ const readBytes = 16 * maxChunkBytes;
 /** A lost notification costs at most this long. */
 const pollMs = 1_000;
 const newline = 0x0a;
+/**
+ * Up to this many bytes are read where we stand: what a job has just written is in memory, and the trip to another
+ * thread and back takes many times as long as the read.
+ */
+const syncBytes = maxChunkBytes;
 
 /**
  * Calls back when something in the directory may have changed: file notifications, and a slow poll beside them, since
@@ -148,7 +153,7 @@ export class SpoolReader {
   }
 
   async #sizeOf(stream: SpoolStream, source: Source, read: number): Promise<number> {
-    const { size } = await source.file.stat();
+    const { size } = fstatSync(source.file.fd);
     if (source.base + size < read) {
       source.base = read;
       await writeFile(this.#baseFile(stream), String(read), { mode: 0o600 });
@@ -190,7 +195,11 @@ export class SpoolReader {
   ): Promise<{ bytes: Buffer; held: number }> {
     const before = Math.min(offset - base, this.#mask?.context ?? 0);
     const buffer = Buffer.allocUnsafe(before + length);
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, offset - base - before);
+    const at = offset - base - before;
+    const bytesRead =
+      buffer.length <= syncBytes
+        ? readSync(file.fd, buffer, 0, buffer.length, at)
+        : (await file.read(buffer, 0, buffer.length, at)).bytesRead;
     const all = buffer.subarray(0, bytesRead);
     const bytes = all.subarray(before);
     const held = Math.min(this.#mask?.heldBack(all) ?? 0, bytes.length);

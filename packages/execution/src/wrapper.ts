@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Exit code of a wrapper that found the run begun, by another wrapper or by whoever gave it up. */
@@ -14,7 +14,8 @@ export const notOurs = 3;
  * of it:
  *   begun/          made before the command begins. Making a directory is atomic: whoever makes it decides. If
  *                   somebody else made it, the run was given up and must not begin.
- *   pid             identity of the wrapper: pid, start time and boot id, since pids come round again.
+ *   pid             identity of the wrapper: pid, start time and boot id, since pids come round again. One write: it is
+ *                   empty or whole.
  *   stdout, stderr  the spool: the command writes to these files itself; no process of ours is in between.
  *   exit            how it ended, written to a temporary name whose room was taken before the command began, synced,
  *                   renamed: there whole or not at all.
@@ -33,9 +34,6 @@ _own=\${PATH+set} _path=\${PATH-}
 PATH=/usr/bin:/bin:/usr/sbin:/sbin:$_path
 
 # The sweep of a cancel can hit these helpers: they are tried again.
-_place() { # file
-  for _try in 1 2 3 4 5 6 7 8 9; do mv -f "$_run/$1.tmp" "$_run/$1" 2>/dev/null && return; done
-}
 _now() {
   for _try in 1 2 3 4 5 6 7 8 9; do _now=$(date +%s.%N) && return; done
 }
@@ -45,7 +43,7 @@ _deafen() { # it is over: signals could only spoil the record, and what is ignor
 _record() { # words: written whole or not at all
   printf '%s\\n' "$1" 2>/dev/null 1<>"$_run/exit.tmp" || return
   sync "$_run/exit.tmp" 2>/dev/null
-  _place exit
+  for _try in 1 2 3 4 5 6 7 8 9; do mv -f "$_run/exit.tmp" "$_run/exit" 2>/dev/null && return; done
 }
 _field20() {
   shift 19
@@ -63,12 +61,14 @@ else
   _boot=$(sysctl -n kern.bootsessionuuid 2>/dev/null || echo unknown)
   _start=$(LC_ALL=C TZ=UTC ps -o lstart= -p $$)
 fi
-printf 'pid=%s\\nstart=%s\\nboot=%s\\n' "$$" "$_start" "$_boot" >"$_run/pid.tmp"
-_place pid
+printf 'pid=%s\\nstart=%s\\nboot=%s\\n' "$$" "$_start" "$_boot" >"$_run/pid"
 
-# Taken while there is some: a command that fills the disk must still be able to say so, and we how it ended.
+# Taken while there is some: a command that fills the disk must still be able to say so, and we how it ended. The room
+# for its words beside the command: fallocate(1) waits for the disk, by which everything started 5 to 20 ms later.
 printf '%1024s\\n' '' 2>/dev/null >"$_run/exit.tmp"
-{ : >>"$_run/stderr" && fallocate -n -l 4096 "$_run/stderr"; } 2>/dev/null
+{ : >>"$_run/stderr"; } 2>/dev/null
+fallocate -n -l 4096 "$_run/stderr" >/dev/null 2>&1 &
+_room=$!
 
 if ! cd "$_directory" 2>/dev/null; then
   _record "error=directory"
@@ -89,29 +89,27 @@ fi
 ) </dev/null >>"$_run/stdout" 2>>"$_run/stderr"
 _code=$?
 _deafen
+wait "$_room" 2>/dev/null
 _now
 _record "code=$_code
 started=$_started
 ended=$_now"
 `;
 
+const wrapperName = `wrapper-${createHash('sha256').update(wrapperText).digest('hex').slice(0, 12)}.sh`;
+
 /**
  * Puts the wrapper into `directory`, named after its content: a shell reads its script as it goes, so the file of a
  * run that is under way must never change, whatever version of this program comes next.
  * @returns its path
  */
-export async function installWrapper(directory: string): Promise<string> {
-  const name = `wrapper-${createHash('sha256').update(wrapperText).digest('hex').slice(0, 12)}.sh`;
-  const path = join(directory, name);
-  const present = await stat(path).then(
-    (found) => found.size === Buffer.byteLength(wrapperText),
-    () => false,
-  );
-  if (!present) {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const temporary = `${path}.${randomUUID()}.tmp`; // several jobs may start at once
-    await writeFile(temporary, wrapperText, { mode: 0o600 });
-    await rename(temporary, path);
+export function installWrapper(directory: string): string {
+  const path = join(directory, wrapperName);
+  if (statSync(path, { throwIfNoEntry: false })?.size !== Buffer.byteLength(wrapperText)) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const temporary = `${path}.${randomUUID()}.tmp`; // several programs may start jobs at once
+    writeFileSync(temporary, wrapperText, { mode: 0o600 });
+    renameSync(temporary, path);
   }
   return path;
 }

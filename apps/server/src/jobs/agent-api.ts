@@ -114,7 +114,7 @@ export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDep
   return {
     async claim(agent, slots) {
       if (slots <= 0) return [];
-      const rows = await db.transaction().execute((trx) => claimPending(trx, agent, slots));
+      const rows = await claimPending(db, agent, slots);
       for (const row of rows) await service.tell({ row, events: [] });
       return Promise.all(rows.map(toClaimed));
     },

@@ -122,9 +122,7 @@ export async function startCockpit(
     return agent;
   }
 
-  bus.on('job:changed', ({ status }) => {
-    if (status === 'pending') agent?.hints.jobsPending();
-  });
+  bus.on('job:pending', () => agent?.hints.jobsPending());
   bus.on('job:cancel-requested', ({ jobId }) => {
     agent?.hints.cancelRequested(jobId);
   });

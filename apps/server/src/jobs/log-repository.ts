@@ -54,39 +54,60 @@ export async function insertEvents(trx: Db, jobId: string, events: readonly NewE
     .execute();
 }
 
+/** What is to be stored behind the end of one job's log, where this process left it. */
+export interface Append {
+  at: Pick<JobRow, 'id' | 'fence' | 'last_seq'>;
+  events: readonly NewEvent[];
+  end: LogEndColumns;
+}
+
 /**
- * Moves the end of a log and inserts what comes behind it: one round trip, one commit, no lock held while we think. False:
- * the log ends elsewhere by now, or the job is final or another agent's, and nothing was done.
+ * Moves the ends of logs and inserts what comes behind them: one round trip and one commit for as many jobs as there
+ * are, no lock held while we think. A log that ends elsewhere by now, or whose job is final or another agent's, is left
+ * alone; so are its events.
  *
  * Measured, an append of one line, 300 times: 1.9–2.1 ms at best with begin, lock, insert, update and commit, 0.7–0.9 ms
  * like this; medians on a busy machine 5.6–10.6 ms and 2.3–3.9 ms.
+ * @returns the jobs whose output was stored
  */
-export async function appendInOneStatement(
-  db: Db,
-  at: Pick<JobRow, 'id' | 'fence' | 'last_seq'>,
-  events: readonly NewEvent[],
-  end: LogEndColumns,
-): Promise<boolean> {
-  const rows = events.map(
-    (
-      event,
-    ) => sql`(${event.seq}::integer, ${event.ts}::timestamptz, ${event.stream}::text, ${event.streamOffset}::bigint,
-      ${event.size}::integer, ${event.codec}::smallint, ${event.chunk}::bytea, ${[...event.linesBefore]}::integer[],
-      ${event.continues}::integer)`,
+export async function appendInOneStatement(db: Db, appends: readonly Append[]): Promise<ReadonlySet<string>> {
+  const ends = appends.map(
+    ({
+      at,
+      end,
+    }) => sql`(${at.id}::uuid, ${at.fence}::integer, ${at.last_seq}::integer, ${end.last_seq}::integer,
+      ${end.line_counts}::integer[], ${end.stdout_bytes}::bigint, ${end.stderr_bytes}::bigint,
+      ${end.stdout_line}::integer, ${end.stderr_line}::integer)`,
   );
-  const { numAffectedRows } = await sql`
-    with moved as (
+  const rows = appends.flatMap(({ at, events }) =>
+    events.map(
+      (event) => sql`(${at.id}::uuid, ${event.seq}::integer, ${event.ts}::timestamptz, ${event.stream}::text,
+        ${event.streamOffset}::bigint, ${event.size}::integer, ${event.codec}::smallint, ${event.chunk}::bytea,
+        ${[...event.linesBefore]}::integer[], ${event.continues}::integer)`,
+    ),
+  );
+  const { rows: moved } = await sql<{ id: string }>`
+    with wanted (id, fence, at_seq, last_seq, line_counts, stdout_bytes, stderr_bytes, stdout_line, stderr_line)
+      as (values ${sql.join(ends)}),
+    moved as (
       update jobs
-      set last_seq = ${end.last_seq}, line_counts = ${end.line_counts}::integer[],
-          stdout_bytes = ${end.stdout_bytes}, stderr_bytes = ${end.stderr_bytes},
-          stdout_line = ${end.stdout_line}::integer, stderr_line = ${end.stderr_line}::integer
-      where id = ${at.id} and fence = ${at.fence} and last_seq = ${at.last_seq}
-        and status in ('acknowledged', 'running')
-      returning id
+      set last_seq = wanted.last_seq, line_counts = wanted.line_counts,
+          stdout_bytes = wanted.stdout_bytes, stderr_bytes = wanted.stderr_bytes,
+          stdout_line = wanted.stdout_line, stderr_line = wanted.stderr_line
+      from wanted
+      where jobs.id = wanted.id and jobs.fence = wanted.fence and jobs.last_seq = wanted.at_seq
+        and jobs.status in ('acknowledged', 'running')
+      returning jobs.id
+    ),
+    stored as (
+      insert into job_events (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues)
+      select event.*
+      from (values ${sql.join(rows)})
+        as event (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues)
+      join moved on moved.id = event.job_id
     )
-    insert into job_events (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues)
-    select moved.id, event.* from moved cross join (values ${sql.join(rows)}) as event`.execute(db);
-  return numAffectedRows === BigInt(events.length);
+    select id from moved`.execute(db);
+  return new Set(moved.map(({ id }) => id));
 }
 
 type LogEndColumns = Pick<

@@ -11,8 +11,8 @@ import {
   type SpoolChunk,
 } from '@vmo/contract';
 import { decodeStored, decodeText, encodeChunk } from './codec.ts';
+import { createGroupAppend } from './group-append.ts';
 import {
-  appendInOneStatement,
   ensurePartition,
   insertEvents,
   leaveOut,
@@ -168,7 +168,8 @@ export interface Log {
    */
   append(trx: Db, row: JobRow, chunks: readonly PackedChunk[]): Promise<JobEvent[]>;
   /**
-   * As `append`, in one statement of its own, for a log that is known to end `at` and is not empty to add.
+   * As `append`, in a statement that may be shared with other jobs, for a log that is known to end `at` and is not empty
+   * to add.
    * @returns where it ends now; null: it ends elsewhere, or the job is not the agent's any more, and nothing was stored
    */
   appendBehind(
@@ -186,6 +187,7 @@ export interface Log {
 
 export function createLog(db: Db): Log {
   const knownDays = new Set<string>();
+  const groupAppend = createGroupAppend(db);
 
   async function* rawChunks(row: JobRow, streams: readonly LogStream[]): AsyncGenerator<Buffer> {
     for (let afterSeq = 0; ;) {
@@ -211,7 +213,7 @@ export function createLog(db: Db): Log {
 
     async appendBehind(at, chunks) {
       const { stored, told, end } = planAppend(at, chunks);
-      if (!(await appendInOneStatement(db, at, stored, end))) return null;
+      if (!(await groupAppend({ at, events: stored, end }))) return null;
       return { told, at: { ...at, ...end } };
     },
 

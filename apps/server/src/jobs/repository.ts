@@ -185,11 +185,12 @@ async function searchJobs(db: Db, filter: JobFilter, words: string): Promise<Job
 }
 
 /**
- * Takes the oldest pending jobs, each for one agent only: rows that another claim has locked are passed over.
+ * Takes the oldest pending jobs, each for one agent only: rows that another claim has locked are passed over. One
+ * statement, which is its own transaction.
  * Expected plan: idx_jobs_open.
  */
-export async function claimPending(trx: Db, agent: string, limit: number): Promise<JobRow[]> {
-  return trx
+export async function claimPending(db: Db, agent: string, limit: number): Promise<JobRow[]> {
+  return db
     .updateTable('jobs')
     .set((eb) => ({ status: 'acknowledged', agent, fence: eb('fence', '+', 1), reason: null }))
     .where('id', 'in', (eb) =>

@@ -9,8 +9,8 @@ const tagBytes = 16;
 export interface Secrets {
   /** nonce, tag, text. */
   seal(secrets: Readonly<Record<string, string>>): Buffer;
-  /** @throws Error when another key sealed it, or it was changed */
-  open(sealed: Buffer): Record<string, string>;
+  /** null: another key sealed it, or it was changed. */
+  open(sealed: Buffer): Record<string, string> | null;
 }
 
 const Opened = z.record(z.string(), z.string());
@@ -25,9 +25,15 @@ export function createSecrets(key: Buffer): Secrets {
       return Buffer.concat([nonce, sealing.getAuthTag(), text]);
     },
     open(sealed) {
+      if (sealed.length < nonceBytes + tagBytes) return null;
       const opening = createDecipheriv(cipher, key, sealed.subarray(0, nonceBytes));
       opening.setAuthTag(sealed.subarray(nonceBytes, nonceBytes + tagBytes));
-      const text = Buffer.concat([opening.update(sealed.subarray(nonceBytes + tagBytes)), opening.final()]);
+      const text = opening.update(sealed.subarray(nonceBytes + tagBytes));
+      try {
+        opening.final();
+      } catch {
+        return null;
+      }
       return Opened.parse(JSON.parse(text.toString()));
     },
   };

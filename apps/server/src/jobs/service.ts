@@ -66,7 +66,10 @@ export function createJobService(deps: JobServiceDeps) {
 
   /** Tells what has been committed. Events first: whoever hears of a final state has been sent the whole log. */
   async function tell({ row, events }: Outcome): Promise<Job> {
-    tellEvents(JobId.parse(row.id), events);
+    const jobId = JobId.parse(row.id);
+    tellEvents(jobId, events);
+    // Before anything is counted for its words: most jobs wait for nothing but this.
+    if (row.status === 'pending') bus.emit('job:pending', { jobId });
     const job = await explain(toJob(row));
     bus.emit('job:changed', job);
     return job;

@@ -1,4 +1,5 @@
-import { access, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { access, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobId } from '@vmo/contract';
 import { until } from '@vmo/testkit';
@@ -235,6 +236,31 @@ describe('secret variables', () => {
     await writeFile(join(cockpit.directory, 'on'), '');
     await cockpit.when(id);
     expect((await cockpit.bytes(id)).toString()).toBe('*************\n');
+  });
+
+  it('that cannot be opened any more end their own job, running or waiting, and no other', async () => {
+    cockpit = await startCockpit({ cancelGraceMs: 100 });
+    const { db } = cockpit;
+    const running = await cockpit.run('echo $$ >pid; exec sleep 600', { secrets: { KEY: 'correct horse' } });
+    await cockpit.when(running.id, ({ status }) => status === 'running');
+    await until('its process', () => exists(join(cockpit.directory, 'pid')));
+    await cockpit.stopAgent();
+    const waiting = await cockpit.run('echo $KEY', { secrets: { KEY: 'battery staple' } });
+    const plain = await cockpit.run('echo plain');
+    await db
+      .updateTable('jobs')
+      .set({ secrets: randomBytes(60) })
+      .where('id', 'in', [running.id, waiting.id])
+      .execute();
+    await cockpit.startAgent();
+    for (const { id } of [running, waiting]) {
+      const job = await cockpit.when(id);
+      expect(job.status).toBe('failed');
+      expect(job.reason).toMatch(/^its secret variables cannot be opened: the key .* submit it again$/);
+    }
+    expect(await cockpit.when(plain.id)).toMatchObject({ status: 'done' });
+    const pid = Number(await readFile(join(cockpit.directory, 'pid'), 'utf8'));
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH');
   });
 
   it('are refused for terminals, and where they are too short to be masked', async () => {

@@ -7,6 +7,8 @@ import type { Job, JobEvent, JobId } from '@vmo/contract';
 export interface Facts {
   /** The row of a job changed, or a job was created. */
   'job:changed': Job;
+  /** A job was stored that an agent may take. */
+  'job:pending': { jobId: JobId };
   /** Events were stored; consecutive, in order of seq. */
   'job:appended': { jobId: JobId; events: readonly JobEvent[] };
   /** Somebody asked for the end of a job that an agent has. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   CodedError,
+  type Job,
   type JobId,
   type SocketAnswer,
   type SocketCommandName,
@@ -32,11 +33,13 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
   async function subscribe(
     client: Client,
     { jobId, afterSeq = 0, screen: wantsScreen = false }: SocketPayload<'job:subscribe'>,
+    /** Its row, where it was made just now: nothing has been written yet. */
+    created?: Job,
   ): Promise<CommandResult<'job:subscribe'>> {
     // First listen, then look: what happens in between is noted by the delivery.
     const delivery = client.follow(jobId);
     try {
-      const job = await jobs.get(jobId);
+      const job = created ?? (await jobs.get(jobId));
       const isTerminal = job.type === 'terminal';
       const live = isTerminal && wantsScreen ? await jobs.terminal.screen(jobId) : null;
       if (live) await untilStored(jobId, live.offset);
@@ -101,9 +104,9 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
 
   return {
     'execute-command': async (client, submission) => {
-      const { job } = await jobs.submit(client.principal.actor, submission);
-      const subscribed = await subscribe(client, { jobId: job.id });
-      return { answer: { job: subscribed.answer.job }, ...(subscribed.after && { after: subscribed.after }) };
+      const { job, created } = await jobs.submit(client.principal.actor, submission);
+      const { answer, after } = await subscribe(client, { jobId: job.id }, created ? job : undefined);
+      return { answer: { job: answer.job }, ...(after && { after }) };
     },
     'job:subscribe': subscribe,
     'job:unsubscribe': (client, { jobId }) => {

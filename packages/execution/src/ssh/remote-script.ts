@@ -146,7 +146,7 @@ _ear=$!
 
 _settled() {
   [ ! -f "$_run/exit" ] || { _state=ended; return 0; }
-  if [ -f "$_run/pid" ]; then
+  if [ -s "$_run/pid" ]; then
     ! _wrapper_lives || return 1
   else
     _looks=$((_looks + 1))
@@ -224,7 +224,7 @@ _ladder() {
   ! { ${begun ? 'false' : 'mkdir -p "$_run" && mkdir "$_run/begun"'}; } || mkdir "$_run/begun/given-up"
   [ ! -d "$_run/begun/given-up" ] || { echo claimed; return; }
   _tries=0
-  until [ ! -d "$_run/begun" ] || [ -f "$_run/pid" ] || [ -f "$_run/exit" ] || [ "$_tries" -ge 50 ]; do
+  until [ ! -d "$_run/begun" ] || [ -s "$_run/pid" ] || [ -f "$_run/exit" ] || [ "$_tries" -ge 50 ]; do
     _tries=$((_tries + 1))
     _nap 0.02
   done

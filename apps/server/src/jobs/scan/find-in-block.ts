@@ -19,7 +19,26 @@ export function findInBlock(
   else findInPlain(query, expression, bare, number, found);
 }
 
-/** A pattern without line feeds finds the same in many lines at once as in each by itself. */
+const ascii = /^[\x20-\x7e]+$/;
+
+/**
+ * Where a plain query is found in a text, one match after another. Comparing strings takes a quarter of the time that a
+ * regular expression takes which does not care for case; where a letter is not ASCII, only that knows its other cases.
+ */
+function* places(query: TextQuery, expression: RegExp, text: string): Generator<number> {
+  const isAscii = ascii.test(query.text);
+  // The other case of a few letters is longer than themselves: then places would not be those of the text.
+  const folded = query.caseSensitive ? text : isAscii ? text.toLowerCase() : null;
+  if (folded?.length === text.length) {
+    const words = query.caseSensitive ? query.text : query.text.toLowerCase();
+    for (let at = folded.indexOf(words); at !== -1; at = folded.indexOf(words, at + words.length)) yield at;
+    return;
+  }
+  expression.lastIndex = 0;
+  for (let match = expression.exec(text); match !== null; match = expression.exec(text)) yield match.index;
+}
+
+/** A query without line feeds finds the same in many lines at once as in each by itself. */
 function findInPlain(
   query: TextQuery,
   expression: RegExp,
@@ -27,13 +46,12 @@ function findInPlain(
   first: number,
   found: (line: number, count: number) => void,
 ): void {
-  if (query.caseSensitive && !text.includes(query.text)) return;
   let line = first;
-  let end = text.indexOf('\n');
+  let end: number | null = null;
   let count = 0;
-  expression.lastIndex = 0;
-  for (let match = expression.exec(text); match !== null; match = expression.exec(text)) {
-    while (end !== -1 && end < match.index) {
+  for (const at of places(query, expression, text)) {
+    end ??= text.indexOf('\n');
+    while (end !== -1 && end < at) {
       if (count > 0) found(line, count);
       count = 0;
       line++;

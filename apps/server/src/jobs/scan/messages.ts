@@ -14,6 +14,8 @@ export interface Page {
   events: {
     seq: number;
     stream: number;
+    /** The cockpit's own words. */
+    isSystem: boolean;
     codec: number;
     /** Stored bytes. */
     length: number;

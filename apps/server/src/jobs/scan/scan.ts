@@ -75,6 +75,7 @@ function toPage(jobId: string, events: readonly StoredEvent[], last: Page['last'
     events: events.map(({ seq, stream, codec, chunk, lines_before: before, continues }) => ({
       seq,
       stream: LogStream.options.findIndex((name) => name === stream),
+      isSystem: stream === 'system',
       codec,
       length: chunk.length,
       linesBefore: before.reduce((sum, count) => sum + count, 0),

@@ -1,23 +1,25 @@
-/** The thread that looks through a log: it is given pages of stored events, one at a time, and answers each. */
+/**
+ * The thread that looks through a log: it is given pages of stored events, one at a time, and answers each. It imports
+ * little, since a search waits for its start.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import { zstdDecompressSync } from 'node:zlib';
 import { compileQuery, type TextQuery } from '@vmo/ansi';
-import { LogStream } from '@vmo/contract';
 import { codecs } from '../codec.ts';
 import { findInBlock } from './find-in-block.ts';
 import { LineWalker, type Block, type ScanEvent } from './line-walker.ts';
 import { MarkScanner } from './marks-in-block.ts';
 import type { Page, Reply, Task } from './messages.ts';
 
-type Work = (events: readonly ScanEvent[], page: Pick<Page, 'jobId' | 'last'>) => Reply;
+type Work = (events: ReturnType<typeof unpack>, page: Pick<Page, 'jobId' | 'last'>) => Reply;
 
-function unpack({ bytes, events }: Page): ScanEvent[] {
+function unpack({ bytes, events }: Page): (ScanEvent & { isSystem: boolean })[] {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
-  return events.map(({ seq, stream, codec, length, linesBefore, continues }) => {
+  return events.map(({ seq, stream, isSystem, codec, length, linesBefore, continues }) => {
     const chunk = all.subarray(at, at + length);
     at += length;
-    return { stream, bytes: decode(seq, codec, chunk), linesBefore, continues };
+    return { stream, isSystem, bytes: decode(seq, codec, chunk), linesBefore, continues };
   });
 }
 
@@ -49,8 +51,6 @@ function find(query: TextQuery): Work {
   };
 }
 
-const system = LogStream.options.indexOf('system');
-
 function marks(): Work {
   const logs = new Map<string, { walker: LineWalker; scanner: MarkScanner }>();
   return (events, { jobId, last }) => {
@@ -58,7 +58,7 @@ function marks(): Work {
     logs.set(jobId, log);
     const { walker, scanner } = log;
     // The cockpit's own words are no messages of a compiler, even where they quote the command.
-    const output = events.filter(({ stream }) => stream !== system);
+    const output = events.filter(({ isSystem }) => !isSystem);
     for (const block of walk(walker, output, last)) scanner.add(block);
     if (last) {
       scanner.finish(last.lineCount);

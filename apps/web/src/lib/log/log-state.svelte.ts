@@ -1,4 +1,4 @@
-import { LogStream, type Job, type JobEvent, type JobId, type LinePage } from '@vmo/contract';
+import { isFinal, LogStream, type Job, type JobEvent, type JobId, type LinePage } from '@vmo/contract';
 import type { Client, JobsConnection, JobSubscription } from '@vmo/client';
 import { LineLoader } from './line-loader.svelte.ts';
 import { LineStore } from './line-store.ts';
@@ -6,6 +6,8 @@ import { LiveTail } from './live-tail.ts';
 
 /** Characters that are made into lines per frame: a flood brings more, of which only the newest are seen. */
 const mostPerFrame = 64 * 1024;
+/** What comes this long after the last turn (in milliseconds) is shown at once: nothing is gained by a wait for the frame. */
+const frameMs = 16;
 /** In a flood, events are taken this often (in milliseconds): nobody reads faster, and the server leaves out the rest. */
 const floodPause = 80;
 /** Lines that a log opens with: some screens full. */
@@ -24,6 +26,12 @@ export interface LogOptions {
   connection: JobsConnection;
   client: Client;
 }
+
+/** A log that has just begun comes whole with the subscription: its last lines need not be asked for first. */
+const newEvents = 16;
+const newBytes = 16 * 1024;
+/** The page of a log in which nothing stands: what comes is heard of from the beginning. */
+const nothingYet: LinePage = { from: 1, lines: [], count: 0, lineCount: 0, lastSeq: 0 };
 
 interface Batch {
   events: readonly JobEvent[];
@@ -53,6 +61,8 @@ export class LogState {
 
   readonly #connection: JobsConnection;
   readonly #client: Client;
+  /** Nothing, or next to nothing, had been written when this log was opened first. */
+  readonly #isNew: boolean;
   #tail: LiveTail | null = null;
   #opening: AbortController | null = null;
   #reopen: ReturnType<typeof setTimeout> | undefined;
@@ -61,6 +71,7 @@ export class LogState {
   #frame: (() => void) | null = null;
   /** No events are taken before. */
   #calmAt = 0;
+  #tookAt = 0;
   #place: Place = 'end';
   /** Where to open again after events were left out: where the person is then. */
   #placeNow: () => Place = () => 'end';
@@ -68,6 +79,7 @@ export class LogState {
 
   constructor({ job, connection, client }: LogOptions) {
     this.jobId = job.id;
+    this.#isNew = !isFinal(job.status) && job.lastSeq <= newEvents && job.logBytes <= newBytes;
     this.#connection = connection;
     this.#client = client;
     this.#stopListening = connection.onState(({ phase }) => {
@@ -93,9 +105,13 @@ export class LogState {
     this.#opening?.abort();
     const opening = (this.#opening = new AbortController());
     this.#place = place;
-    this.isOpening = true;
     this.error = null;
     const { streams } = this;
+    if (place === 'end' && this.#isNew && this.phase === 'opening') {
+      this.#begin(nothingYet, streams);
+      return;
+    }
+    this.isOpening = true;
     try {
       const page = await this.#firstPage(place, streams, opening.signal);
       if (opening.signal.aborted) return;
@@ -192,8 +208,14 @@ export class LogState {
       this.#frame = null;
       this.#take();
     };
+    const now = performance.now();
+    const isHidden = document.visibilityState === 'hidden';
+    if (!isHidden && now >= this.#calmAt && now - this.#tookAt >= frameMs) {
+      run();
+      return;
+    }
     // A hidden page has no frames.
-    const wait = document.visibilityState === 'hidden' ? 100 : this.#calmAt - performance.now();
+    const wait = isHidden ? 100 : this.#calmAt - now;
     if (wait > 0) {
       const timer = setTimeout(run, wait);
       this.#frame = () => clearTimeout(timer);
@@ -216,6 +238,7 @@ export class LogState {
 
   /** Takes the newest events; of those before them, only the numbers of their lines matter until somebody looks. */
   #take(): void {
+    this.#tookAt = performance.now();
     const batches = this.#batches;
     this.#batches = [];
     const events = batches.flatMap((batch) => batch.events);

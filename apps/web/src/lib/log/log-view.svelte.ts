@@ -9,6 +9,7 @@ import { Marks } from './log-marks.svelte.ts';
 import { lineHeight, LogScroll } from './log-scroll.svelte.ts';
 import { LogState, type Place } from './log-state.svelte.ts';
 import type { TextQuery } from '@vmo/ansi';
+import { takePrepared } from './prepared-logs.ts';
 import { selectedRows } from './selection.ts';
 import { errorWords } from './words.ts';
 
@@ -56,10 +57,14 @@ export class LogView {
   #pages = 0;
   #reveal = false;
   #opened = false;
+  /** The log is open already. */
+  #isPrepared: boolean;
   #wrapColumns: number | null = null;
 
   constructor({ job, connection, client, line }: LogViewOptions) {
-    this.state = new LogState({ job, connection, client });
+    const prepared = line === null ? takePrepared(job.id) : null;
+    this.#isPrepared = prepared !== null;
+    this.state = prepared ?? new LogState({ job, connection, client });
     this.state.placeNow = () => this.#place;
     this.actions = new LogActions({ state: this.state, connection, client });
     this.marks = new Marks(client, job.id);
@@ -75,6 +80,10 @@ export class LogView {
 
   /** Opens the log at the line of the link, or at its end. Also the way to try again. */
   open(): void {
+    if (this.#isPrepared) {
+      this.#isPrepared = false;
+      return;
+    }
     void this.state.open(this.#wanted === null ? this.#place : { number: this.#wanted });
   }
 

@@ -1,6 +1,7 @@
 import { CodedError, type HostId, type Job, type JobSubmission } from '@vmo/contract';
 import { parseEnv, makeCommand, secretError } from '../shell.ts';
-import { api } from './api.ts';
+import { prepareLog } from '../log/prepared-logs.ts';
+import { api, connection } from './api.ts';
 import { hosts } from './hosts.svelte.ts';
 import { jobs } from './jobs.svelte.ts';
 import { preferences } from './preferences.svelte.ts';
@@ -10,6 +11,8 @@ import { workspaces } from './workspaces.svelte.ts';
 
 const recentKey = 'vmo.recent-commands';
 const recentMax = 100;
+/** A wait that is longer (in milliseconds) is shown. */
+const sayAfterMs = 150;
 
 function keptRecent(): string[] {
   try {
@@ -35,8 +38,9 @@ class RunState {
   dryRun = $state(false);
   variables: Record<string, string> = $state({});
   error: Error | null = $state.raw(null);
-  /** The command that is being sent. */
+  /** The command that is being sent, once that takes long enough to be told. */
   sending: string | null = $state(null);
+  #isSending = false;
   /** Newest first. */
   recent: string[] = $state.raw(keptRecent());
 
@@ -57,7 +61,7 @@ class RunState {
   }
 
   get canRun(): boolean {
-    return this.sending === null && !this.blockedBy;
+    return !this.blockedBy;
   }
 
   /** How many of the folded options are set. */
@@ -109,17 +113,27 @@ class RunState {
   }
 
   async #send(submission: JobSubmission): Promise<Job | null> {
-    this.sending = submission.command;
+    if (this.#isSending) return null;
+    this.#isSending = true;
+    // Mostly the answer is there first, and the page is drawn once instead of twice.
+    const telling = setTimeout(() => (this.sending = submission.command), sayAfterMs);
     this.error = null;
     try {
-      const { job } = await api.call('submitJob', { body: submission });
+      // Over the live connection it is there sooner; without one, the answer says what is wrong.
+      const { job } =
+        connection.state.phase === 'live'
+          ? await connection.command('execute-command', submission)
+          : await api.call('submitJob', { body: submission });
       jobs.noteStarted(job);
+      if (job.type !== 'terminal') prepareLog({ job, connection, client: api });
       view.open(job.id);
       return job;
     } catch (error) {
       this.error = asError(error);
       return null;
     } finally {
+      clearTimeout(telling);
+      this.#isSending = false;
       this.sending = null;
     }
   }

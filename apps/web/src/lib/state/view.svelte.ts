@@ -8,13 +8,20 @@ function address(search: string): string {
   return search ? `/?${search}` : '/';
 }
 
-/** The view is the address: open tabs, the job shown, its line, the filters of the history. */
-class View {
-  #search = $state('');
+const isJobsPage = (pathname: string): boolean => pathname === '/';
 
+/**
+ * The view is the address: open tabs, the job shown, its line, the filters of the history. What a person does is shown at
+ * once, and the address follows: the router takes its time.
+ */
+class View {
   /** The part of the address that the jobs page made, also while another page is shown. */
+  #search = $state(isJobsPage(location.pathname) ? location.search.slice(1) : '');
+  /** Addresses on their way into the router. */
+  #going = 0;
+
   get #params(): Pick<URLSearchParams, 'get' | 'toString'> {
-    return page.url.pathname === '/' ? page.url.searchParams : new URLSearchParams(this.#search);
+    return new URLSearchParams(this.#search);
   }
 
   /** The way back to the jobs page as it was. */
@@ -52,7 +59,7 @@ class View {
   });
 
   open(id: JobId): void {
-    if (id === this.job && page.url.pathname === '/') return;
+    if (id === this.job && isJobsPage(page.url.pathname)) return;
     this.#go(this.#opened(id), 'push');
   }
 
@@ -103,13 +110,15 @@ class View {
 
   #go(change: Record<string, string | null>, how: 'push' | 'replace'): void {
     this.#search = this.#changed(change);
-    const replace = how === 'replace' && page.url.pathname === '/';
-    void goto(address(this.#search), { replace, reset: false });
+    const replace = how === 'replace' && isJobsPage(page.url.pathname);
+    this.#going++;
+    const arrived = (): void => void this.#going--;
+    goto(address(this.#search), { replace, reset: false }).then(arrived, arrived);
   }
 
-  /** Remembers the address when another page is opened. */
-  remember(): void {
-    if (page.url.pathname === '/') this.#search = page.url.searchParams.toString();
+  /** The router has arrived somewhere: by a link, or back and forth. */
+  navigated(): void {
+    if (this.#going === 0 && isJobsPage(page.url.pathname)) this.#search = page.url.search.slice(1);
   }
 }
 

@@ -174,6 +174,14 @@ test('a gap is asked for from the last event that came', async () => {
   expect(subscriptions.map(({ afterSeq }) => afterSeq)).toEqual([0, 2]);
 });
 
+test('what an older subscription had on its way is no gap', async () => {
+  beforeAnswer = (socket) => send(socket, 3, 4);
+  onSubscribe = (socket) => send(socket, 1, 5);
+  const { seqs } = follow();
+  await vi.waitFor(() => expect(seqs).toEqual([1, 2, 3, 4, 5]));
+  expect(subscriptions).toHaveLength(1);
+});
+
 test('after a lost connection it goes on from its last event', async () => {
   onSubscribe = (socket, afterSeq) => send(socket, afterSeq + 1, afterSeq === 0 ? 3 : 6);
   const { seqs } = follow();

@@ -79,8 +79,8 @@ export function createFollower(
    * whether something that seems to be missing still belongs to the subscription before.
    */
   let held: (() => void)[] | null = null;
-  /** What waited is taken: what does not fit was sent before, and comes again. */
-  let releasing = false;
+  /** What waited is taken, and nothing of it has fitted yet: it was sent for an older subscription, and comes again. */
+  let isStale = false;
   let end: JobDone | null = null;
   /** The end as the row of a finished job tells it: reached when everything up to `seq` is processed. */
   let endAt: { seq: number; done: JobDone } | null = null;
@@ -134,9 +134,9 @@ export function createFollower(
   function release(): void {
     const waiting = held ?? [];
     held = null;
-    releasing = true;
+    isStale = true;
     for (const act of waiting) whenSubscribed(act);
-    releasing = false;
+    isStale = false;
   }
 
   function whenSubscribed(act: () => void): void {
@@ -152,9 +152,10 @@ export function createFollower(
   function take(event: JobEvent): void {
     if (event.seq <= received) return; // a repeat
     if (event.seq > received + 1) {
-      askAgain();
+      if (!isStale) askAgain();
       return;
     }
+    isStale = false;
     received = event.seq;
     queue.push({ kind: 'event', event });
     void drain();
@@ -162,7 +163,6 @@ export function createFollower(
 
   /** Something between `received` and now is missing. */
   function askAgain(): void {
-    if (releasing) return;
     // The same gap twice: asking at once would only turn in a circle.
     if (gapAt === received) retry();
     else void subscribe();

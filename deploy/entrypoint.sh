@@ -20,4 +20,4 @@ if [ -n "${DATABASE_URL_FILE:-}" ]; then
 fi
 # Meant for this server, not for what its jobs start.
 unset VMO_TOKEN_FILE DATABASE_URL_FILE
-exec node /app/apps/server/src/main.ts "$@"
+exec sh /app/apps/server/run.sh "$@"

@@ -26,7 +26,6 @@ if [ -n "${npm_lifecycle_event:-}" ]; then
   unset NODE COLOR $(env | sed -n 's/^\(npm_[A-Za-z0-9_]*\)=.*/\1/p')
 fi
 export PATH
-# Types stripped and code compiled once, not at every start: about a third of a start on a small machine.
-NODE_COMPILE_CACHE=$PWD/.cache/compile
-export NODE_COMPILE_CACHE
-exec "$node" apps/server/src/main.ts "$@"
+VMO_NODE=$node
+export VMO_NODE
+exec sh apps/server/run.sh "$@"

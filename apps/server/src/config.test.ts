@@ -83,11 +83,15 @@ describe('the environment of jobs', () => {
       PGPASSWORD: 'secret',
       INIT_CWD: '/p',
       npm_config_token: 'secret',
+      VMO_ADDED_VARIABLES: ' MALLOC_ARENA_MAX',
+      MALLOC_ARENA_MAX: '1',
+      MALLOC_PERTURB_: '7',
       EDITOR: 'vi',
     };
     expect(toJobEnvironment(environment)).toEqual({
       HOME: '/home/me',
       PATH: '/usr/bin:/opt/.bin',
+      MALLOC_PERTURB_: '7',
       EDITOR: 'vi',
     });
   });

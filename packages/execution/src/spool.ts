@@ -8,7 +8,7 @@ import { spoolFile } from './run-directory.ts';
 import { incompleteTail } from './utf8.ts';
 
 /** Read from one stream at once: several chunks go to the database in one transaction. */
-const readBytes = 16 * maxChunkBytes;
+const readBytes = 8 * maxChunkBytes;
 /** A lost notification costs at most this long. */
 const pollMs = 1_000;
 const newline = 0x0a;
@@ -82,7 +82,7 @@ export class SpoolReader {
   }
 
   /**
-   * What stands after `offsets`, about 1 MiB per stream at most; empty when there is nothing new.
+   * What stands after `offsets`, about 512 KiB per stream at most; empty when there is nothing new.
    * @param end where the streams of a run that has ended end: nothing behind is read, and an unfinished character
    * before it is given as it is. null: the run goes on
    */

@@ -9,7 +9,7 @@ import type { DatabaseAddress } from '@vmo/db';
 import { testDatabase } from './database.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
-const main = join(import.meta.dirname, '..', '..', '..', 'apps', 'server', 'src', 'main.ts');
+const program = join(import.meta.dirname, '..', '..', '..', 'apps', 'server', 'run.sh');
 /** The same on every machine; this Node first, for jobs that use it. */
 const environment = {
   PATH: `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
@@ -68,11 +68,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   let url = '';
 
   async function launch(env: Readonly<Record<string, string>>): Promise<void> {
-    child = spawn(process.execPath, [main], {
+    child = spawn('/bin/sh', [program], {
       cwd: startDirectory,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...environment,
+        VMO_NODE: process.execPath,
         VMO_DATA_DIR: dataDirectory,
         VMO_PORT: url === '' ? '0' : new URL(url).port,
         VMO_TOKEN: token,

@@ -6,7 +6,7 @@ import { decodeStored } from './codec.ts';
 import { selectEvents } from './log-repository.ts';
 import type { JobRow } from './repository.ts';
 
-const pageBytes = 1024 * 1024;
+const pageBytes = 512 * 1024;
 const pageEvents = 1000;
 const spool = ['stdout', 'stderr'] as const;
 

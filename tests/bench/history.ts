@@ -19,7 +19,7 @@ async function fill(server: TestServer): Promise<void> {
     for (const { name } of indexes) await sql`drop index ${sql.raw(name)}`.execute(db);
     await sql`
       insert into jobs (id, command, type, status, created_at, started_at, finished_at, exit_code, cwd, created_by,
-                        agent, fence, last_seq, stdout_bytes, line_count)
+                        agent, fence, last_seq, stdout_bytes, line_counts, marks_seq)
       select
         -- As ours: the time first, so that ids are in order of creation.
         (lpad(to_hex(1600000000000 + n::bigint * 100000), 12, '0') || '7' || substr(md5(n::text), 1, 3)
@@ -37,7 +37,7 @@ async function fill(server: TestServer): Promise<void> {
         (array['stream', 'stream', 'stream', 'terminal', 'ssh'])[n % 5 + 1],
         case when n % 50 = 0 then 'cancelled' when n % 12 = 0 then 'failed' when n = 500 then 'lost' else 'done' end,
         to_timestamp(1600000000 + n * 100), to_timestamp(1600000000 + n * 100), to_timestamp(1600000060 + n * 100),
-        case when n % 12 = 0 then 2 else 0 end, '/home/dev/project-' || n % 30, 'dev', 'local', 1, 12, 40000, 500
+        case when n % 12 = 0 then 2 else 0 end, '/home/dev/project-' || n % 30, 'dev', 'local', 1, 12, 40000, '{500,0,0,0,0}', 12
       from generate_series(1, ${sql.lit(jobCount)}) as n`.execute(db);
     for (const { definition } of indexes) await sql.raw(definition).execute(db);
     await sql`vacuum (analyze) jobs`.execute(db);

@@ -268,6 +268,40 @@ test('a flood does not stop the page, and its lines are there when it is over', 
   expect(heap).toBeLessThan(200);
 });
 
+test('what a flood leaves out is counted, and loads on a click', async ({ browser, server }) => {
+  const page = await anotherBrowser(browser, server);
+  const stop = join(server.startDirectory, 'stop-flood');
+  // Lines so long that fewer fit into a turn of the page than into its window.
+  const job = await submit(server, {
+    command: `line=$(head -c 40000 /dev/zero | tr '\\0' x); while [ ! -e stop-flood ]; do yes "$line" | head -n 300; done`,
+  });
+  await page.goto(jobUrl(server, job));
+  await expect(rowWith(page, /x{100}/).first()).toBeVisible();
+  const asked = page.waitForRequest(/\/lines\?/);
+  // The row moves on with the flood: it is clicked in the moment in which it is there.
+  const words = await page.evaluate(
+    () =>
+      new Promise<string>((resolve) => {
+        const look = () => {
+          const button = [...document.querySelectorAll('button')].find(({ textContent }) =>
+            textContent.includes('lines not shown'),
+          );
+          if (!button) requestAnimationFrame(look);
+          else {
+            button.click();
+            resolve(button.textContent.trim());
+          }
+        };
+        look();
+      }),
+  );
+  expect(words).toMatch(/^⋯ [\d,]+ lines not shown — load$/);
+  await asked;
+  await writeFile(stop, '');
+  await expect(rowWith(page, /exit 0 after/)).toBeVisible({ timeout: 60_000 });
+  await expect(rows(page).and(page.locator('[data-blank]'))).toHaveCount(0);
+});
+
 test('a progress bar is one line, live and after a reload', async ({ cockpit, server }) => {
   const command = `for i in $(seq 1 100); do printf '\\r[%-20s] %3d %%' "$(head -c $((i / 5)) /dev/zero | tr '\\0' '#')" $i; sleep 0.03; done; echo; echo ready`;
   const job = await submit(server, { command });

@@ -224,8 +224,10 @@ export class LogScroll {
       this.#top = own;
       this.#ahead = 0;
     } else this.#scrolledScaled(own, moved);
+    // Where rows turn out lower or the view gets higher, the browser moves up by itself, to the end of what it has.
+    const isPushed = own >= element.scrollHeight - element.clientHeight - 1;
     const atEnd = this.#top >= this.#end - endSlack;
-    if (moved < 0 && !atEnd) this.follow = false;
+    if (moved < 0 && !atEnd && !isPushed) this.follow = false;
     else if (moved > 0 && atEnd) this.follow = true;
     this.#noteEnd();
   }

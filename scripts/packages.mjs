@@ -21,6 +21,14 @@ const needed = {
   iproute2: ['ip', 'ss'],
   'vim-tiny': ['vi'],
   git: ['git'],
+  'qemu-system-x86': ['qemu-system-x86_64'],
+  'qemu-utils': ['qemu-img', 'qemu-io'],
+  'qemu-guest-agent': ['qemu-ga'],
+  'busybox-static': ['busybox'],
+  'xz-utils': ['xz'],
+  zstd: ['zstd'],
+  // The kernel of the small guest that the tests boot: see below.
+  'linux-image-cloud-amd64': [],
 };
 /** Here a package's programs are other names for the same thing, rather than all wanted. */
 const alternatives = new Set(['chromium']);
@@ -28,7 +36,12 @@ const alternatives = new Set(['chromium']);
 // sbin is not on everybody's PATH, and sshd is there.
 const folders = [...(process.env.PATH ?? '').split(path.delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin'];
 const has = (program) => folders.some((folder) => fs.existsSync(path.join(folder, program)));
-const isThere = ([name, programs]) => (alternatives.has(name) ? programs.some(has) : programs.every(has));
+const isKernel = (file) => /^vmlinuz-.*-cloud-amd64$/.test(file);
+const hasKernel = () => fs.existsSync('/boot') && fs.readdirSync('/boot').some(isKernel);
+function isThere([name, programs]) {
+  if (name === 'linux-image-cloud-amd64') return hasKernel();
+  return alternatives.has(name) ? programs.some(has) : programs.every(has);
+}
 
 const missing = Object.entries(needed)
   .filter((entry) => !isThere(entry))

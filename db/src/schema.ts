@@ -3,6 +3,8 @@ import type { ColumnType, Generated, JSONColumnType } from 'kysely';
 /** Set by the database at insert; never changed by us. */
 type CreatedAt = ColumnType<Date, Date | undefined, never>;
 type NullableJson = JSONColumnType<Record<string, string>>;
+/** Parsed where it is read, for other versions may have written it; set as JSON text. */
+type Json = ColumnType<unknown, string, string>;
 
 export interface JobsTable {
   id: string;
@@ -33,11 +35,13 @@ export interface JobsTable {
   last_seq: Generated<number>;
   stdout_bytes: Generated<number>;
   stderr_bytes: Generated<number>;
+  boot_bytes: Generated<number>;
   /** Lines begun so far, per stream in the order of `LogStream`; their sum gives every line its number. */
   line_counts: Generated<number[]>;
   /** The number of the line that the stream has not ended yet; its next bytes belong to it. */
   stdout_line: number | null;
   stderr_line: number | null;
+  boot_line: number | null;
   /** Bytes in the middle that were left out because the log is above its size limit. */
   cut_bytes: Generated<number>;
   /** The SHA-256 of each stored stream was found equal to that of what the command wrote. */
@@ -51,6 +55,9 @@ export interface JobsTable {
   /** Secret variables, sealed with the key in the data directory; gone when the job has ended. */
   secrets: Buffer | null;
   secret_names: Generated<string[]>;
+  /** The machine that a job of type `vm` runs, and what the agent needs for it. */
+  vm_id: string | null;
+  vm: ColumnType<unknown, string | null | undefined, never>;
 }
 
 export interface JobEventsTable {
@@ -126,6 +133,118 @@ export interface AuditTable {
   detail: JSONColumnType<Record<string, unknown>>;
 }
 
+export interface VmsTable {
+  id: string;
+  name: string;
+  status: string;
+  reason: string | null;
+  cpus: number;
+  max_cpus: number;
+  memory_mib: number;
+  max_memory_mib: number;
+  boot: Json;
+  network: Json;
+  display: string;
+  /** For QEMU, from a template file: whoever writes there is trusted. */
+  arguments: Generated<string[]>;
+  template_id: string | null;
+  job_id: string | null;
+  pid: number | null;
+  qemu_version: string | null;
+  accelerator: string | null;
+  ports: ColumnType<unknown, string | undefined, string>;
+  started_at: Date | null;
+  ended_by: string | null;
+  created_at: CreatedAt;
+  created_by: string;
+}
+
+export interface VmTemplatesTable {
+  id: string;
+  name: string;
+  definition: Json;
+  created_at: CreatedAt;
+  created_by: string;
+}
+
+export interface ImagesTable {
+  name: string;
+  kind: string;
+  format: string | null;
+  size_bytes: number;
+  virtual_size_bytes: number | null;
+  sha256: string | null;
+  expected_sha256: string | null;
+  state: string;
+  received_bytes: Generated<number>;
+  reason: string | null;
+  created_at: CreatedAt;
+  created_by: string;
+}
+
+export interface DisksTable {
+  id: string;
+  name: string;
+  /** Below the storage path. */
+  file: string;
+  format: string;
+  size_bytes: number;
+  /** What it lies on, the nearest first: file and format of each. */
+  chain: ColumnType<unknown, string | undefined, string>;
+  image: string | null;
+  vm_id: string | null;
+  /** Order in the machine; 0 is the first disk, which stays. */
+  slot: number | null;
+  read_only: Generated<boolean>;
+  attachment: string | null;
+  created_at: CreatedAt;
+  created_by: string;
+}
+
+export interface VmSnapshotsTable {
+  id: string;
+  vm_id: string;
+  name: string;
+  parent_id: string | null;
+  kind: string;
+  state: string;
+  current: Generated<boolean>;
+  size_bytes: number | null;
+  /** Files of its disks below the storage path, by disk. */
+  files: ColumnType<unknown, string | undefined, string>;
+  created_at: CreatedAt;
+  created_by: string;
+}
+
+export interface VmOperationsTable {
+  id: string;
+  vm_id: string;
+  vm_name: string;
+  kind: string;
+  status: string;
+  /** What it needs to be carried out, also after a restart. */
+  request: ColumnType<unknown, string | undefined, never>;
+  detail: string | null;
+  result: string | null;
+  created_at: CreatedAt;
+  created_by: string;
+  started_at: Date | null;
+  finished_at: Date | null;
+}
+
+/** Of looks every 10 s, and of their roll-ups over 300 s. */
+export interface VmMetricsTable {
+  vm_id: string;
+  at: Date;
+  cpu_percent: number | null;
+  memory_mib: number | null;
+  guest_used_mib: number | null;
+  disk_read_bps: number | null;
+  disk_write_bps: number | null;
+  net_received_bps: number | null;
+  net_sent_bps: number | null;
+}
+
 export interface Database {
   jobs: JobsTable;
   job_events: JobEventsTable;
@@ -134,4 +253,12 @@ export interface Database {
   hosts: HostsTable;
   sessions: SessionsTable;
   audit: AuditTable;
+  vms: VmsTable;
+  vm_templates: VmTemplatesTable;
+  images: ImagesTable;
+  disks: DisksTable;
+  vm_snapshots: VmSnapshotsTable;
+  vm_operations: VmOperationsTable;
+  vm_metrics: VmMetricsTable;
+  vm_metrics_rolled: VmMetricsTable;
 }

@@ -153,7 +153,9 @@ const composition = rule(
       ...listener,
       ...forEachImport(context, ({ node, specifier, file: target, names }) => {
         const elsewhere =
-          target === undefined ? isOneOf(specifier, ['@vmo/agent', '@vmo/execution', '@vmo/db']) : true;
+          target === undefined
+            ? isOneOf(specifier, ['@vmo/agent', '@vmo/execution', '@vmo/hypervisor', '@vmo/db'])
+            : true;
         const sameFolder = target?.startsWith(`apps/server/src/${folder}/`) === true;
         if (elsewhere && !sameFolder && names.some((name) => /^(create|connect|start)[A-Z]/.test(name)))
           report(node);

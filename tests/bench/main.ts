@@ -16,6 +16,7 @@ import { memoryPart } from './memory.ts';
 import { machineWords, words, writeDocs, writeReport, type Report } from './report.ts';
 import { startPart } from './start.ts';
 import { throughputPart } from './throughput.ts';
+import { vmsPart } from './vms.ts';
 
 const parts: readonly Part[] = [
   startPart,
@@ -27,6 +28,7 @@ const parts: readonly Part[] = [
   viewerPart,
   findPart,
   historyPart,
+  vmsPart,
 ];
 
 function fail(message: string): never {

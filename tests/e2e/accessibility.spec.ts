@@ -1,5 +1,5 @@
-import AxeBuilder from '@axe-core/playwright';
 import { startTestServer } from '@vmo/testkit';
+import { expectAccessible } from './accessible.ts';
 import {
   anotherBrowser,
   expect,
@@ -11,33 +11,9 @@ import {
   submit,
   test,
 } from './story.ts';
-import type { Page } from '@playwright/test';
 
 // axe reads every element of a full page, several times over.
 test.slow();
-
-const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
-
-/** No serious or critical violation; the message says what and where. */
-async function expectAccessible(page: Page, what: string): Promise<void> {
-  // Colours in the middle of a transition are nobody's.
-  await page.evaluate(() =>
-    Promise.all(
-      document
-        .getAnimations()
-        .filter(({ effect }) => effect?.getComputedTiming().endTime !== Infinity)
-        .map((one) => one.finished.catch(() => null)),
-    ),
-  );
-  const { violations } = await new AxeBuilder({ page }).withTags(tags).analyze();
-  const bad = violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => ({
-      id,
-      nodes: nodes.map(({ html, failureSummary }) => `${html}\n${String(failureSummary)}`),
-    }));
-  expect(bad, what).toEqual([]);
-}
 
 const colours = [30, 31, 32, 33, 34, 35, 36, 37, 90, 91, 92, 93, 94, 95, 96, 97]
   .map((code) => `\\033[${String(code)}mcolour ${String(code)}\\033[0m`)

@@ -1,4 +1,4 @@
-import type { AgentApi, AgentHints, ClaimedJob, JobId } from '@vmo/contract';
+import type { AgentApi, AgentHints, ClaimedJob, JobId, Slots } from '@vmo/contract';
 import type { ExecutionManager } from '@vmo/execution';
 import { Attempt } from './attempt.ts';
 import { createPersistence, type Persistence } from './persistence.ts';
@@ -18,8 +18,8 @@ export interface AgentLogger {
 
 export interface AgentOptions {
   name: string;
-  /** Jobs that run here at once. */
-  slots: number;
+  /** What runs here at once. */
+  slots: Slots;
   api: AgentApi;
   execution: ExecutionManager;
   /** Holds a run directory per job. */
@@ -80,8 +80,9 @@ export function createAgent(options: AgentOptions): Agent {
   }
 
   async function claimOnce(): Promise<void> {
-    const free = slots - attempts.size;
-    if (free <= 0) return;
+    const vms = [...attempts.values()].filter(({ type }) => type === 'vm').length;
+    const free = { jobs: slots.jobs - (attempts.size - vms), vms: slots.vms - vms };
+    if (free.jobs <= 0 && free.vms <= 0) return;
     for (const job of await api.claim(name, free)) launch(job);
   }
 

@@ -1,6 +1,6 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ClaimedJob, JobRef, RunOutcome } from '@vmo/contract';
+import { perStream, type ClaimedJob, type JobRef, type RunOutcome } from '@vmo/contract';
 import {
   isDiskFull,
   Mask,
@@ -31,6 +31,7 @@ class LostError extends Error {}
 export class Attempt {
   /** Settles when this agent has nothing more to do with the job. */
   readonly done: Promise<void>;
+  readonly type: ClaimedJob['type'];
   readonly #job: ClaimedJob;
   readonly #options: AgentOptions;
   readonly #persistence: Persistence;
@@ -46,6 +47,7 @@ export class Attempt {
   #timer: NodeJS.Timeout | null = null;
 
   constructor(job: ClaimedJob, options: AgentOptions, persistence: Persistence) {
+    this.type = job.type;
     this.#job = job;
     this.#options = options;
     this.#persistence = persistence;
@@ -201,6 +203,7 @@ export class Attempt {
       cols: job.cols,
       rows: job.rows,
       host: job.host,
+      vm: job.vm,
       directory: this.#directory,
       notice: (line) => {
         this.#note(line);
@@ -253,7 +256,7 @@ export class Attempt {
       if (result.status === 'accepted') break;
       const stored = await this.#shipper.shipRest(result.offsets, ended);
       // Where the spool was cut or is gone, the log has more than it.
-      all = { stdout: Math.max(sizes.stdout, stored.stdout), stderr: Math.max(sizes.stderr, stored.stderr) };
+      all = perStream((stream) => Math.max(sizes[stream], stored[stream]));
     }
     // Secrets stand in the spool as they were written: it goes at once.
     if (this.#mask) await rm(this.#directory, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Offsets } from '@vmo/contract';
+import { Offsets } from '@vmo/contract';
 import { z } from 'zod';
 
 /** The part of a log's middle that is left out: bytes of the spool. Kept in the run directory before it is told. */
@@ -11,8 +11,7 @@ export interface Cut {
   words: string;
 }
 
-const Both = z.object({ stdout: z.int().min(0), stderr: z.int().min(0) });
-const CutRecord = z.object({ from: Both, to: Both, words: z.string() });
+const CutRecord = z.object({ from: Offsets, to: Offsets, words: z.string() });
 
 const path = (directory: string) => join(directory, 'cut');
 

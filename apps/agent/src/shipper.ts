@@ -1,7 +1,9 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  perStream,
   SpoolStream,
+  totalBytes,
   type AgentApi,
   type ClaimedJob,
   type JobRef,
@@ -61,9 +63,19 @@ export interface Ended {
   sizes: Offsets;
 }
 
+/** How many of its last bytes each stream keeps: one that has little keeps it, and the others share what is left. */
+function shareOut(room: number, left: Offsets): Offsets {
+  const tails = perStream(() => 0);
+  const bySize = SpoolStream.options.toSorted((a, b) => left[a] - left[b]);
+  for (const [index, stream] of bySize.entries()) {
+    tails[stream] = Math.min(left[stream], Math.floor(room / (bySize.length - index)));
+    room -= tails[stream];
+  }
+  return tails;
+}
+
 /** At most this often it is looked how much waits in the spool. */
 const balanceMs = 100;
-const total = ({ stdout, stderr }: Offsets) => stdout + stderr;
 
 /**
  * Brings the output of one run from its spool into the log, at once and in order: while one append is under way the
@@ -91,6 +103,7 @@ export class Shipper {
     this.#offsets = job.offsets;
     this.#suspendedFile = join(directory, 'suspended');
     this.#reader = new SpoolReader(directory, {
+      streams: job.type === 'vm' ? SpoolStream.options : ['stdout', 'stderr'],
       mask,
       onTruncated: (stream) => {
         note(
@@ -158,7 +171,7 @@ export class Shipper {
     const { directory } = this.#options;
     const { sizes } = ended;
     let stored = await this.#storedDigest();
-    if (stored.offsets.stdout < sizes.stdout || stored.offsets.stderr < sizes.stderr) {
+    if (SpoolStream.options.some((stream) => stored.offsets[stream] < sizes[stream])) {
       await this.shipRest(stored.offsets, ended);
       stored = await this.#storedDigest();
     }
@@ -178,11 +191,12 @@ export class Shipper {
           ]
         : [[0, sizes[stream]]];
       const own = await this.#reader.digest(stream, ranges);
-      if (own === stored[stream]) continue;
+      const known = stored.sha256[stream];
+      if (own === known) continue;
       verified = false;
       lines.push(
         `the file of ${stream} is not what was read from it: somebody changed it while the job ran ` +
-          `(SHA-256 ${stored[stream].slice(0, 12)}… stored, ${own.slice(0, 12)}… in the file); the log keeps what was read first`,
+          `(SHA-256 ${known.slice(0, 12)}… stored, ${own.slice(0, 12)}… in the file); the log keeps what was read first`,
       );
     }
     return { verified, lines };
@@ -219,7 +233,8 @@ export class Shipper {
   /** Terminals are never above it: their screen goes on from what is stored. */
   async #isAboveLimit(): Promise<boolean> {
     const { job, directory, limits, note } = this.#options;
-    if (job.type === 'terminal' || total(this.#offsets) < limits.maxLogBytes - limits.tailBytes) return false;
+    if (job.type === 'terminal' || totalBytes(this.#offsets) < limits.maxLogBytes - limits.tailBytes)
+      return false;
     if (!this.#full && !(await readCut(directory))) {
       const marker = join(directory, 'full');
       if (!(await runDirectoryExists(marker))) {
@@ -237,8 +252,8 @@ export class Shipper {
   async #leaveOut(sizes: Offsets): Promise<boolean> {
     const { api, ref, directory, limits, insist } = this.#options;
     const known = await readCut(directory);
-    if (known && total(known.from) !== total(this.#offsets)) return false;
-    if (!known && total(sizes) <= limits.maxLogBytes) return false;
+    if (known && totalBytes(known.from) !== totalBytes(this.#offsets)) return false;
+    if (!known && totalBytes(sizes) <= limits.maxLogBytes) return false;
     // Written down first: who comes after us must cut at the same place.
     const cut = known ?? (await this.#chooseCut(sizes));
     if (!known) await writeCut(directory, cut);
@@ -251,19 +266,17 @@ export class Shipper {
   async #chooseCut(sizes: Offsets): Promise<Cut> {
     const { limits } = this.#options;
     const from = { ...this.#offsets };
-    const room = Math.max(limits.maxLogBytes - total(from), limits.tailBytes);
-    const left = { stdout: sizes.stdout - from.stdout, stderr: sizes.stderr - from.stderr };
-    // The smaller stream keeps up to half of the room, the other one the rest.
-    const smaller = left.stdout < left.stderr ? 'stdout' : 'stderr';
-    const kept = Math.min(left[smaller], Math.floor(room / 2));
+    const room = Math.max(limits.maxLogBytes - totalBytes(from), limits.tailBytes);
+    const left = perStream((stream) => sizes[stream] - from[stream]);
+    const tails = shareOut(room, left);
     const to = { ...from };
     let lines = 0;
     for (const stream of SpoolStream.options) {
-      const tail = stream === smaller ? kept : Math.min(left[stream], room - kept);
+      const tail = tails[stream];
       if (tail < left[stream]) to[stream] = await this.#reader.nextLine(stream, sizes[stream] - tail);
       lines += await this.#reader.countLines(stream, from[stream], to[stream]);
     }
-    const missing = (total(to) - total(from)).toLocaleString('en');
+    const missing = (totalBytes(to) - totalBytes(from)).toLocaleString('en');
     const words = `${missing} bytes with ${lines.toLocaleString('en')} lines are left out here: the log is above its limit of ${bytesInWords(limits.maxLogBytes)}`;
     return { from, to, words };
   }
@@ -282,7 +295,7 @@ export class Shipper {
 
   async #weigh(run: Run): Promise<void> {
     const { limits } = this.#options;
-    const waiting = total(await this.sizes()) - total(this.#offsets);
+    const waiting = totalBytes(await this.sizes()) - totalBytes(this.#offsets);
     if (this.#suspended) {
       if (waiting <= limits.lowWaterBytes) await this.#resume(run);
     } else if (waiting > limits.highWaterBytes && !this.#ended && !this.#lettingGo) {

@@ -26,6 +26,18 @@ export interface Config {
   spoolHighWaterBytes: number;
   maxLogBytes: number;
   terminalCommand: string | null;
+  /** Everything of machines. */
+  storageDirectory: string;
+  qemuBinary: string;
+  /** Where template files are, if there are any. */
+  vmConfigDirectory: string;
+  maxConcurrentVms: number;
+  dryRun: boolean;
+  /** As whom QEMU runs where we are root; null: the hypervisor's own choice. */
+  qemuUser: string | null;
+  qemuAccelerator: 'auto' | 'kvm' | 'tcg';
+  /** How long each rung of a stop may take, in milliseconds. */
+  stopLadder: { guestAgent: number; acpi: number; quit: number; sigterm: number };
   tls: { cert: Buffer; key: Buffer } | null;
   exitWithParent: boolean;
   /** Where the person typed `npm start`. */
@@ -44,6 +56,8 @@ export class ConfigError extends Error {
     this.name = 'ConfigError';
   }
 }
+
+export const defaultQemuBinary = 'qemu-system-x86_64';
 
 const mib = 1024 * 1024;
 const secretVariables = new Set(['DATABASE_URL', 'VMO_TOKEN']);
@@ -98,6 +112,29 @@ const settings = {
     'a whole number of MiB from 1 to 1048576',
   ],
   VMO_MAX_LOG_MIB: [wholeNumber(1, 1_048_576).default(1024), 'a whole number of MiB from 1 to 1048576'],
+  VMO_STORAGE_PATH: [z.string().optional(), 'the path of a directory'],
+  VMO_QEMU_BINARY: [
+    z
+      .string()
+      .regex(/^[^\0]+$/)
+      .default(defaultQemuBinary),
+    'the name or path of QEMU, as qemu-system-x86_64',
+  ],
+  VMO_VM_CONFIG_DIR: [z.string().optional(), 'the path of a directory with *.conf files'],
+  VMO_MAX_CONCURRENT_VMS: [wholeNumber(1, 10_000).default(50), 'a whole number from 1 to 10000'],
+  VMO_DRY_RUN: [z.enum(['0', '1']).default('0'), '1 (say what would be done, start no machine) or 0'],
+  VMO_QEMU_USER: [
+    z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/)
+      .optional(),
+    'the name of a user of this machine',
+  ],
+  VMO_QEMU_ACCEL: [z.enum(['auto', 'kvm', 'tcg']).default('auto'), 'auto, kvm or tcg'],
+  VMO_STOP_AGENT_SECONDS: [wholeNumber(0, 3600).default(10), 'a whole number of seconds from 0 to 3600'],
+  VMO_STOP_ACPI_SECONDS: [wholeNumber(0, 3600).default(30), 'a whole number of seconds from 0 to 3600'],
+  VMO_STOP_QUIT_SECONDS: [wholeNumber(0, 3600).default(5), 'a whole number of seconds from 0 to 3600'],
+  VMO_STOP_SIGTERM_SECONDS: [wholeNumber(0, 3600).default(5), 'a whole number of seconds from 0 to 3600'],
   VMO_TERM_CMD: [z.string().optional(), 'a command that opens a terminal'],
   VMO_TLS_CERT: [z.string().optional(), 'the path of a PEM file, together with VMO_TLS_KEY'],
   VMO_TLS_KEY: [z.string().optional(), 'the path of a PEM file, together with VMO_TLS_CERT'],
@@ -165,6 +202,13 @@ export function toJobEnvironment(environment: Environment): Record<string, strin
   );
 }
 
+/** `vm_configs` where the person started, else in the data directory, where it may come to be. */
+function findVmConfigs(given: string | undefined, startDirectory: string, dataDirectory: string): string {
+  if (given !== undefined) return resolve(startDirectory, given);
+  const beside = join(startDirectory, 'vm_configs');
+  return existsSync(beside) ? beside : join(dataDirectory, 'vm_configs');
+}
+
 function readEnvFile(directory: string): Environment {
   const path = join(directory, '.env');
   if (!existsSync(path)) return {};
@@ -185,10 +229,14 @@ export function loadConfig(environment: Environment): Config {
   const combined: Environment = { ...readEnvFile(startDirectory), ...environment };
   const parsed = parseSettings(combined);
   const home = homedir();
+  const dataDirectory = resolve(
+    startDirectory,
+    parsed.VMO_DATA_DIR ?? defaultDataDirectory(environment, home),
+  );
   return {
     host: parsed.VMO_HOST,
     port: parsed.VMO_PORT,
-    dataDirectory: resolve(startDirectory, parsed.VMO_DATA_DIR ?? defaultDataDirectory(environment, home)),
+    dataDirectory,
     databaseUrl: parsed.DATABASE_URL ?? null,
     token: parsed.VMO_TOKEN ?? null,
     allowedOrigins: parsed.VMO_ALLOWED_ORIGINS,
@@ -202,6 +250,19 @@ export function loadConfig(environment: Environment): Config {
     spoolHighWaterBytes: parsed.VMO_SPOOL_HIGH_WATER_MIB * mib,
     maxLogBytes: parsed.VMO_MAX_LOG_MIB * mib,
     terminalCommand: parsed.VMO_TERM_CMD ?? null,
+    storageDirectory: resolve(startDirectory, parsed.VMO_STORAGE_PATH ?? join(dataDirectory, 'storage')),
+    qemuBinary: parsed.VMO_QEMU_BINARY,
+    vmConfigDirectory: findVmConfigs(parsed.VMO_VM_CONFIG_DIR, startDirectory, dataDirectory),
+    maxConcurrentVms: parsed.VMO_MAX_CONCURRENT_VMS,
+    dryRun: parsed.VMO_DRY_RUN === '1',
+    qemuUser: parsed.VMO_QEMU_USER ?? null,
+    qemuAccelerator: parsed.VMO_QEMU_ACCEL,
+    stopLadder: {
+      guestAgent: parsed.VMO_STOP_AGENT_SECONDS * 1000,
+      acpi: parsed.VMO_STOP_ACPI_SECONDS * 1000,
+      quit: parsed.VMO_STOP_QUIT_SECONDS * 1000,
+      sigterm: parsed.VMO_STOP_SIGTERM_SECONDS * 1000,
+    },
     tls: readTls(parsed),
     exitWithParent: parsed.VMO_EXIT_WITH_PARENT === '1',
     startDirectory,

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { createVmRunStrategy } from '@vmo/hypervisor';
 import {
   createExecutionManager,
   createLocalStreamStrategy,
@@ -11,8 +12,11 @@ import {
   type ExecutionManager,
   type TerminalAccess,
 } from '@vmo/execution';
+import { createHypervisor } from './hypervisor.ts';
 import type { Config } from './config.ts';
+import type { Logger } from './kernel/logger.ts';
 import type { HostReach } from './hosts/index.ts';
+import type { Hypervisor } from './vms/index.ts';
 import type { HostShell } from './workspaces/index.ts';
 
 /** What the operating system can do, in the words of the domains that need it. */
@@ -21,15 +25,13 @@ export interface Execution {
   terminals: TerminalAccess;
   reach: HostReach;
   hostShell: HostShell;
-  /** Lets go of terminals and connections; what runs there goes on. */
-  close(): void;
+  hypervisor: Hypervisor;
+  /** Lets go of terminals, connections and machines; what runs there goes on. */
+  close(): Promise<void>;
 }
 
-export async function createExecution({
-  dataDirectory,
-  terminalCommand,
-  jobEnvironment,
-}: Config): Promise<Execution> {
+export async function createExecution(config: Config, logger: Logger): Promise<Execution> {
+  const { dataDirectory, terminalCommand, jobEnvironment } = config;
   const table = createProcessTable();
   const cgroups = await probeCgroups();
   const terminal = createTerminalSpawnStrategy({
@@ -45,15 +47,22 @@ export async function createExecution({
     env: jobEnvironment,
   });
   const ssh = createSshHosts({ ...client.options, client });
+  const local = createLocalStreamStrategy({ table, cgroups });
+  const hypervisor = createHypervisor(config, table, logger);
   return {
     manager: createExecutionManager([
-      createLocalStreamStrategy({ table, cgroups }),
+      local,
       terminal,
       createSshStreamStrategy({ ...client.options, client }),
+      createVmRunStrategy({ driver: hypervisor.driver, local }),
     ]),
     terminals: terminal.access,
     reach: { test: ssh.testHost, trust: ssh.trustHostKey },
     hostShell: { run: ssh.runOnHost },
-    close: terminal.close,
+    hypervisor,
+    async close() {
+      terminal.close();
+      await hypervisor.driver.close();
+    },
   };
 }

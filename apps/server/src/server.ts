@@ -16,6 +16,7 @@ import { createBus } from './kernel/bus.ts';
 import { every } from './kernel/every.ts';
 import type { Logger } from './kernel/logger.ts';
 import { createRealtime } from './realtime/index.ts';
+import { createVms } from './vms/index.ts';
 import { createWorkspaces } from './workspaces/index.ts';
 
 const root = join(import.meta.dirname, '..', '..', '..');
@@ -46,7 +47,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     const bus = createBus((error) => {
       logger.error({ err: error }, 'a listener failed');
     });
-    const execution = await createExecution(config);
+    const execution = await createExecution(config, logger);
     stack.defer(execution.close);
     const auth = createAuth({ db, bus, token: await loadToken(config.dataDirectory, config.token) });
     const hosts = createHosts({ db, reach: execution.reach });
@@ -60,6 +61,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       first: [config.startDirectory, join(root, 'examples', 'demo')],
       always: config.workspaces,
     });
+    const slots = { jobs: config.maxConcurrentJobs, vms: config.maxConcurrentVms };
     const jobs = createJobs({
       db,
       bus,
@@ -67,7 +69,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       hosts,
       terminals: execution.terminals,
       defaultDirectory: config.startDirectory,
-      maxConcurrentJobs: config.maxConcurrentJobs,
+      slots,
       eventRetentionDays: config.eventRetentionDays,
       secretsKey: await loadSecretsKey(config.dataDirectory),
       onMarksError: (error, jobId) => {
@@ -79,9 +81,16 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     await jobs.start();
     stack.defer(every(hourMs, 'retention', jobs.keepPartitions, logger));
 
+    const vms = createVms({
+      ...{ db, bus, jobs, logger, hypervisor: execution.hypervisor },
+      configDirectory: config.vmConfigDirectory,
+      ladder: config.stopLadder,
+    });
+    stack.defer(vms.stop);
+
     const agent = createAgent({
       name: agentName,
-      slots: config.maxConcurrentJobs,
+      slots,
       api: jobs.agentApi,
       execution: execution.manager,
       runsDirectory: join(config.dataDirectory, 'runs'),
@@ -97,6 +106,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     });
     await agent.start();
     agentUp = true;
+    await vms.start();
     bus.on('job:pending', agent.hints.jobsPending);
     bus.on('job:cancel-requested', ({ jobId }) => {
       agent.hints.cancelRequested(jobId);
@@ -109,6 +119,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       jobs,
       workspaces,
       hosts,
+      vms,
       policy,
       logger,
       version,
@@ -143,6 +154,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       auth,
       policy,
       jobs,
+      vms,
       bus,
       logger,
       onTerminalControl: (jobId, controlled) => {

@@ -59,6 +59,7 @@ function jobRow(change: Partial<Job> = {}): Job {
     signal: null,
     workspaceId: null,
     hostId: null,
+    vmId: null,
     cwd: '/',
     timeout: null,
     cancelRequested: false,

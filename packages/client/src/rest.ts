@@ -34,10 +34,16 @@ export type CallOptions<N extends RouteName> = Present<RouteRequest<N>> & { sign
 type CallArguments<N extends RouteName> =
   Partial<CallOptions<N>> extends CallOptions<N> ? [options?: CallOptions<N>] : [options: CallOptions<N>];
 
+/** Routes whose body is bytes. */
+export type UploadRouteName = {
+  [N in RouteName]: (typeof routes)[N] extends { rawBody: string } ? N : never;
+}[RouteName];
+
 interface RawOptions {
   params?: unknown;
   query?: unknown;
   body?: unknown;
+  bytes?: Blob;
   signal?: AbortSignal;
 }
 
@@ -53,6 +59,14 @@ export interface Client {
    * @throws as {@link call}.
    */
   download<N extends RouteName>(name: N, ...options: CallArguments<N>): Promise<Response>;
+  /**
+   * Sends bytes to a route that takes them; large ones best in pieces, as there is no limit of time.
+   * @throws as {@link call}.
+   */
+  upload<N extends UploadRouteName>(
+    name: N,
+    options: CallOptions<N> & { bytes: Blob },
+  ): Promise<RouteOutput<N>>;
   /** The address of a route, for links and downloads by the browser itself. */
   url<N extends RouteName>(name: N, ...options: CallArguments<N>): string;
 }
@@ -79,7 +93,10 @@ export function createClient(options: ClientOptions): Client {
       redirect: 'error',
     };
     if (signals.length > 0) init.signal = AbortSignal.any(signals);
-    if (route.method !== 'GET') {
+    if (route.rawBody !== undefined) {
+      headers['content-type'] = route.rawBody;
+      init.body = raw.bytes ?? null;
+    } else if (route.method !== 'GET') {
       // State-changing requests must be JSON, so that no HTML form of another site can send one.
       headers['content-type'] = 'application/json';
       if (route.method !== 'DELETE') init.body = JSON.stringify(raw.body ?? {});
@@ -102,6 +119,13 @@ export function createClient(options: ClientOptions): Client {
       const response = await request(name, callOptions ?? {}, false);
       if (!response.ok) throw await readProblem(baseUrl, response);
       return response;
+    },
+    async upload<N extends UploadRouteName>(
+      name: N,
+      uploadOptions: CallOptions<N> & { bytes: Blob },
+    ): Promise<RouteOutput<N>> {
+      const response = await request(name, uploadOptions, false);
+      return (await readAnswer(baseUrl, name, response)) as RouteOutput<N>;
     },
     url(name, ...[callOptions]) {
       return urlOf(baseUrl, name, callOptions ?? {});

@@ -3,9 +3,27 @@ import { Host } from './hosts.ts';
 import { JobId } from './ids.ts';
 import { JobType } from './states.ts';
 
-/** The streams of a run that have spool files; `system` lines come with transitions and notes instead. */
-export const SpoolStream = z.enum(['stdout', 'stderr']);
+/**
+ * The streams of a run that have spool files; the cockpit's own words come with transitions and notes instead. `boot`
+ * is the serial console of a virtual machine.
+ */
+export const SpoolStream = z.enum(['stdout', 'stderr', 'boot']);
 export type SpoolStream = z.infer<typeof SpoolStream>;
+
+const ByteCount = z.int().min(0);
+/** Bytes per stream. */
+export const Offsets = z.object({ stdout: ByteCount, stderr: ByteCount, boot: ByteCount });
+export type Offsets = z.infer<typeof Offsets>;
+
+/** What `make` says for each stream. */
+export function perStream<T>(make: (stream: SpoolStream) => T): Record<SpoolStream, T> {
+  return { stdout: make('stdout'), stderr: make('stderr'), boot: make('boot') };
+}
+
+export const totalBytes = ({ stdout, stderr, boot }: Offsets): number => stdout + stderr + boot;
+
+export const sameOffsets = (a: Offsets, b: Offsets): boolean =>
+  SpoolStream.options.every((stream) => a[stream] === b[stream]);
 
 /** Largest chunk of one event, in bytes. */
 export const maxChunkBytes = 64 * 1024;
@@ -24,12 +42,14 @@ export const ClaimedJob = z.object({
   cols: z.int(),
   rows: z.int(),
   host: Host.nullable(),
+  /** Of jobs of type `vm`: the machine, a `MachineSpec`. */
+  vm: z.unknown(),
   /** Counts the times that an agent took this job; every later write carries it, and a stale one is refused. */
   fence: z.int(),
   status: z.enum(['acknowledged', 'running']),
   cancelRequested: z.boolean(),
   /** Bytes stored per stream: an adopter ships from here. */
-  offsets: z.object({ stdout: z.int(), stderr: z.int() }),
+  offsets: Offsets,
   startedAt: z.iso.datetime().nullable(),
 });
 export type ClaimedJob = z.infer<typeof ClaimedJob>;
@@ -49,8 +69,6 @@ export interface SpoolChunk {
   ts: Date;
 }
 
-export type Offsets = Record<SpoolStream, number>;
-
 /**
  * accepted: stored (a repeat of what was there changes nothing) · wrong-offset: the server has `offsets`, go on
  * from there · lease-lost: another fence owns the job, stop shipping.
@@ -63,8 +81,7 @@ export type AppendResult =
 /** SHA-256 in hexadecimal of what is stored of each stream, and how many bytes that were. */
 export interface LogDigest {
   offsets: Offsets;
-  stdout: string;
-  stderr: string;
+  sha256: Record<SpoolStream, string>;
 }
 
 /** How a run ended. */
@@ -81,13 +98,20 @@ export interface RunOutcome {
   verified: boolean;
 }
 
+/** How many jobs an agent takes at once. Machines run for days, so they have places of their own. */
+export interface Slots {
+  /** Of all types but `vm`. */
+  jobs: number;
+  vms: number;
+}
+
 /**
  * What an agent asks of the server: a call in-process, HTTPS from another machine. Every method may reject with
  * DATABASE_UNAVAILABLE, and then can be repeated as it was: each is idempotent.
  */
 export interface AgentApi {
-  /** Takes up to `slots` pending jobs, oldest first. */
-  claim(agent: string, slots: number): Promise<ClaimedJob[]>;
+  /** Takes pending jobs up to the number of free slots, oldest first. */
+  claim(agent: string, free: Slots): Promise<ClaimedJob[]>;
   /** Every job that this agent has and that is not final: after a restart these are adopted or declared lost. */
   assigned(agent: string): Promise<ClaimedJob[]>;
   /** acknowledged → running, with the system lines that open the log. False: the lease is lost. */

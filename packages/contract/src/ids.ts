@@ -9,3 +9,18 @@ export type WorkspaceId = z.infer<typeof WorkspaceId>;
 
 export const HostId = z.uuid().brand<'HostId'>();
 export type HostId = z.infer<typeof HostId>;
+
+export const VmId = z.uuid().brand<'VmId'>();
+export type VmId = z.infer<typeof VmId>;
+
+export const DiskId = z.uuid().brand<'DiskId'>();
+export type DiskId = z.infer<typeof DiskId>;
+
+export const SnapshotId = z.uuid().brand<'SnapshotId'>();
+export type SnapshotId = z.infer<typeof SnapshotId>;
+
+export const TemplateId = z.uuid().brand<'TemplateId'>();
+export type TemplateId = z.infer<typeof TemplateId>;
+
+export const OperationId = z.uuid().brand<'OperationId'>();
+export type OperationId = z.infer<typeof OperationId>;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { HostId, JobId, WorkspaceId } from './ids.ts';
+import { HostId, JobId, VmId, WorkspaceId } from './ids.ts';
 import { JobStatus, JobType } from './states.ts';
 import { Directory, noNul, Timestamp } from './text.ts';
 
@@ -91,6 +91,7 @@ export const Job = z.object({
   signal: z.string().nullable().describe('The signal that ended it, for example SIGTERM'),
   workspaceId: WorkspaceId.nullable(),
   hostId: HostId.nullable(),
+  vmId: VmId.nullable().describe('Jobs of type `vm`: the machine that it is a run of'),
   cwd: z.string().nullable(),
   timeout: z.number().nullable().describe('Seconds'),
   secretNames: z.array(z.string()).describe('Of the secret variables it was given'),
@@ -102,7 +103,7 @@ export const Job = z.object({
   createdBy: z.string(),
   agent: z.string().nullable(),
   lastSeq: z.int().describe('The last stored event; 0: no output yet'),
-  logBytes: z.int().describe('Bytes that the command wrote to stdout and stderr, as far as they are stored'),
+  logBytes: z.int().describe('Bytes that the run wrote, as far as they are stored'),
   lineCount: z.int().describe('Lines of the log'),
   errors: z.int().describe('Errors of compilers and of make found in the log so far'),
   warnings: z.int().describe('Warnings, likewise'),

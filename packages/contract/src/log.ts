@@ -34,10 +34,10 @@ export type EventPage = z.infer<typeof EventPage>;
 
 export const LogQuery = z.strictObject({
   stream: z
-    .enum(['stdout', 'stderr', 'system', 'all'])
+    .enum([...LogStream.options, 'all'])
     .optional()
     .describe(
-      'Default: stdout and stderr in order of `seq`, exactly what the command wrote; `all` adds the system lines',
+      'Default: stdout, stderr and boot in order of `seq`, exactly what was written; `all` adds the cockpit’s own words',
     ),
   download: z.string().optional().describe('Present: as an attachment with a file name'),
 });

@@ -14,6 +14,11 @@ export const Permission = z.enum([
   'workspaces:write',
   'hosts:read',
   'hosts:write',
+  'vms:read',
+  'vms:write',
+  'vms:power',
+  'vms:console',
+  'vms:delete',
   'system:read',
   'system:write',
 ]);

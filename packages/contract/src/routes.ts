@@ -13,27 +13,10 @@ import {
   LogUsage,
   ExpiredLogs,
 } from './log.ts';
-import type { Permission } from './permissions.ts';
+import type { Route } from './route.ts';
 import { Health, Login, Readiness, ServerInfo, Session } from './session.ts';
+import { vmRoutes } from './vm-routes.ts';
 import { NewWorkspace, TargetList, Workspace, WorkspaceChange } from './workspaces.ts';
-
-export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
-
-export interface Route {
-  readonly method: Method;
-  /** Below the API prefix (`/api/v1`, also `/api`), parameters as `:name`; with `atRoot` below `/`. */
-  readonly path: string;
-  readonly atRoot?: true;
-  readonly permission: Permission;
-  readonly summary: string;
-  readonly params?: z.ZodType;
-  readonly query?: z.ZodType;
-  readonly body?: z.ZodType;
-  /** JSON answer; absent with `raw` (bytes) or where there is none (204). */
-  readonly response?: z.ZodType;
-  readonly raw?: string;
-  readonly status?: number;
-}
 
 const jobParams = z.object({ jobId: JobId });
 const workspaceParams = z.object({ workspaceId: WorkspaceId });
@@ -290,6 +273,7 @@ export const routes = {
     body: HostTrust,
     response: z.object({ test: HostTest }),
   },
+  ...vmRoutes,
 } as const satisfies Record<string, Route>;
 
 export type RouteName = keyof typeof routes;

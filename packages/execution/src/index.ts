@@ -3,8 +3,14 @@ export { freeBytes, isDiskFull } from './disk.ts';
 export { createLocalStreamStrategy } from './local.ts';
 export { Mask } from './mask.ts';
 export { createExecutionManager, type ExecutionManager } from './manager.ts';
-export { createProcessTable, isAlive, type ProcessIdentity, type ProcessTable } from './process.ts';
-export { runDirectoryExists } from './run-directory.ts';
+export {
+  createProcessTable,
+  isAlive,
+  signalProcess,
+  type ProcessIdentity,
+  type ProcessTable,
+} from './process.ts';
+export { readIdentity, runDirectoryExists } from './run-directory.ts';
 export { StartError, type Run, type RunEnd, type RunSpec, type Strategy } from './run.ts';
 export { SpoolReader, watchDirectory } from './spool.ts';
 export { createSshClient, type SshClient, type SshClientOptions, type SshTarget } from './ssh/client.ts';

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SpoolStream } from '@vmo/contract';
 import { removeCgroup, type Cgroups } from './cgroup.ts';
 import { isDiskFull } from './disk.ts';
 import { endRun, findLeftovers, signalRun, type RunProcesses } from './kill.ts';
@@ -109,7 +110,7 @@ class LocalRun implements Run {
     this.ended = new Promise((resolve) => (this.#finish = resolve));
     this.#stopWatching = watchDirectory(spec.directory, (name) => {
       // Output says nothing about the end, and there may be hundreds of writes a second.
-      if (name !== 'stdout' && name !== 'stderr') this.look();
+      if (name === null || !SpoolStream.safeParse(name).success) this.look();
     });
     this.look();
   }

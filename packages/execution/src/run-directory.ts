@@ -1,6 +1,8 @@
+import { statSync } from 'node:fs';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { perStream, type Offsets, type SpoolStream } from '@vmo/contract';
 import type { ProcessIdentity } from './process.ts';
 
 /** How the wrapper says that the command ended; see `wrapper.ts` for who writes what. */
@@ -9,7 +11,7 @@ export type ExitRecord =
   | { kind: 'no-directory' }
   | { kind: 'garbage'; words: string };
 
-export const spoolFile = (directory: string, stream: 'stdout' | 'stderr') => join(directory, stream);
+export const spoolFile = (directory: string, stream: SpoolStream) => join(directory, stream);
 
 async function readIfThere(path: string): Promise<string | null> {
   try {
@@ -29,9 +31,9 @@ function parseFields(text: string): Map<string, string> {
   );
 }
 
-/** The wrapper's identity; null when it has not written it. */
-export async function readIdentity(directory: string): Promise<ProcessIdentity | null> {
-  const text = await readIfThere(join(directory, 'pid'));
+/** The wrapper's identity, or what another file says in the same way; null when it has not been written. */
+export async function readIdentity(directory: string, file = 'pid'): Promise<ProcessIdentity | null> {
+  const text = await readIfThere(join(directory, file));
   if (text === null) return null;
   const fields = parseFields(text);
   const pid = Number(fields.get('pid'));
@@ -93,14 +95,6 @@ export const runDirectoryExists = (directory: string): Promise<boolean> =>
   );
 
 /** Bytes written to the spool so far. */
-export async function spoolSizes(directory: string): Promise<{ stdout: number; stderr: number }> {
-  const size = (path: string) =>
-    stat(path).then(
-      (found) => found.size,
-      () => 0,
-    );
-  return {
-    stdout: await size(spoolFile(directory, 'stdout')),
-    stderr: await size(spoolFile(directory, 'stderr')),
-  };
+export function spoolSizes(directory: string): Offsets {
+  return perStream((stream) => statSync(spoolFile(directory, stream), { throwIfNoEntry: false })?.size ?? 0);
 }

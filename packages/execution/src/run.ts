@@ -11,6 +11,8 @@ export interface RunSpec {
   cols: number;
   rows: number;
   host: Host | null;
+  /** Of jobs of type `vm`: what to run, a `MachineSpec`. */
+  vm: unknown;
   /** The run directory on this machine; its `stdout` and `stderr` are the spool. */
   directory: string;
   /** Words for the log from the middle of the run, such as a lost link. */

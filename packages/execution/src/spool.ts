@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { fstatSync, readSync, watch } from 'node:fs';
 import { open, readFile, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { maxChunkBytes, SpoolStream, type Offsets, type SpoolChunk } from '@vmo/contract';
+import { maxChunkBytes, perStream, type Offsets, type SpoolChunk, type SpoolStream } from '@vmo/contract';
 import type { Mask } from './mask.ts';
 import { spoolFile } from './run-directory.ts';
 import { incompleteTail } from './utf8.ts';
@@ -50,6 +50,8 @@ export function watchDirectory(directory: string, onChange: (name: string | null
 }
 
 export interface SpoolReaderOptions {
+  /** Those that the run has; default stdout and stderr. */
+  streams?: readonly SpoolStream[];
   mask?: Mask | null;
   /** The file became shorter than what had been read of it: the job, or somebody, has cut it. */
   onTruncated?: (stream: SpoolStream) => void;
@@ -71,12 +73,17 @@ interface Source {
  */
 export class SpoolReader {
   readonly #directory: string;
+  readonly #streams: readonly SpoolStream[];
   readonly #mask: Mask | null;
   readonly #onTruncated: (stream: SpoolStream) => void;
   readonly #sources = new Map<SpoolStream, Promise<Source | null>>();
 
-  constructor(directory: string, { mask = null, onTruncated = () => undefined }: SpoolReaderOptions = {}) {
+  constructor(
+    directory: string,
+    { streams = ['stdout', 'stderr'], mask = null, onTruncated = () => undefined }: SpoolReaderOptions = {},
+  ) {
     this.#directory = directory;
+    this.#streams = streams;
     this.#mask = mask;
     this.#onTruncated = onTruncated;
   }
@@ -88,7 +95,7 @@ export class SpoolReader {
    */
   async read(offsets: Offsets, end: Offsets | null): Promise<SpoolChunk[]> {
     const chunks: SpoolChunk[] = [];
-    for (const stream of SpoolStream.options) {
+    for (const stream of this.#streams) {
       chunks.push(...(await this.#readStream(stream, offsets[stream], end?.[stream] ?? null)));
     }
     return chunks;
@@ -96,11 +103,12 @@ export class SpoolReader {
 
   /** Where the streams end now. @param read what has been read: a file that is shorter was cut */
   async sizes(read: Offsets): Promise<Offsets> {
-    const size = async (stream: SpoolStream) => {
+    const sizes = perStream(() => 0);
+    for (const stream of this.#streams) {
       const source = await this.#source(stream);
-      return source ? this.#sizeOf(stream, source, read[stream]) : 0;
-    };
-    return { stdout: await size('stdout'), stderr: await size('stderr') };
+      if (source) sizes[stream] = await this.#sizeOf(stream, source, read[stream]);
+    }
+    return sizes;
   }
 
   /** Whether bytes that were read are not in the file any more. */

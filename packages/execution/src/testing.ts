@@ -16,6 +16,7 @@ export function buildSpec(parent: string, command: string, change: Partial<RunSp
     cols: 80,
     rows: 24,
     host: null,
+    vm: null,
     directory: join(parent, jobId),
     notice: () => undefined,
     ...change,

@@ -1,5 +1,13 @@
 export { temporaryDirectory, type TemporaryDirectory } from './temporary-directory.ts';
 export { testDatabase, type TestDatabase } from './database.ts';
+export {
+  fakeQmpGreeting,
+  qmpLine,
+  startFakeQmp,
+  type FakeQmp,
+  type FakeQmpCommand,
+  type FakeQmpConnection,
+} from './fake-qmp.ts';
 export { startFaultProxy, type FaultProxy } from './fault-proxy.ts';
 export { noiseDigests, seededRandom, type Digest, type NoiseStream } from './noise.ts';
 export { noiseCommand, type NoiseOptions } from './noise-command.ts';

@@ -31,6 +31,16 @@ export async function processesOfJob(jobId: string): Promise<number[]> {
   return found;
 }
 
+/** Processes that carry the mark of one of these jobs. */
+export async function processesOfJobs(jobIds: ReadonlySet<string>): Promise<number[]> {
+  const found: number[] = [];
+  for (const pid of await pids()) {
+    const marks = (await read(pid, 'environ')).split('\0').filter((entry) => entry.startsWith('VMO_JOB_ID='));
+    if (marks.some((mark) => jobIds.has(mark.slice('VMO_JOB_ID='.length)))) found.push(pid);
+  }
+  return found;
+}
+
 /** Children that have ended and were never waited for. */
 export async function zombiesOf(parent: number): Promise<number[]> {
   const found: number[] = [];

@@ -1,12 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connectJobs, createClient, type Client, type JobsConnection } from '@vmo/client';
 import type { DatabaseAddress } from '@vmo/db';
 import { testDatabase } from './database.ts';
+import { processesOfJobs } from './processes.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 const program = join(import.meta.dirname, '..', '..', '..', 'apps', 'server', 'run.sh');
@@ -111,6 +112,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const client = createClient({ baseUrl: url, token });
   stack.defer(async () => {
     await end('SIGTERM');
+    // Runs outlive their server: what a test left going, a machine above all, ends with it.
+    const jobIds = new Set(await readdir(join(dataDirectory, 'runs')).catch(() => []));
+    for (const pid of await processesOfJobs(jobIds)) process.kill(pid, 'SIGKILL');
   });
   return {
     url,

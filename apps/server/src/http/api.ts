@@ -14,17 +14,23 @@ const unknownThing: Readonly<Record<string, ErrorCode>> = {
   jobId: 'JOB_NOT_FOUND',
   workspaceId: 'WORKSPACE_NOT_FOUND',
   hostId: 'HOST_NOT_FOUND',
+  vmId: 'VM_NOT_FOUND',
+  diskId: 'DISK_NOT_FOUND',
+  imageName: 'IMAGE_NOT_FOUND',
+  snapshotId: 'SNAPSHOT_NOT_FOUND',
+  templateId: 'TEMPLATE_NOT_FOUND',
+  operationId: 'OPERATION_NOT_FOUND',
 };
 
 function parseParams(route: Route, params: Request['params']): unknown {
   if (!route.params) return undefined;
   const result = route.params.safeParse(params);
   if (result.success) return result.data;
-  const [name = ''] = Object.keys(params);
-  throw new CodedError(
-    unknownThing[name] ?? 'NOT_FOUND',
-    `there is no ${name.replace(/Id$/, '')} with this id`,
-  );
+  const wrong = result.error.issues[0]?.path[0];
+  const name = typeof wrong === 'string' ? wrong : '';
+  const thing = name.replace(/(Id|Name)$/, '').replace(/^vm$/, 'machine');
+  const what = name.endsWith('Name') ? 'name' : 'id';
+  throw new CodedError(unknownThing[name] ?? 'NOT_FOUND', `there is no ${thing} with this ${what}`);
 }
 
 function hasBody({ headers }: Request): boolean {
@@ -37,6 +43,13 @@ function requireJson(route: Route, request: Request): void {
     request.is('application/json') !== 'application/json'
   ) {
     throw new CodedError('NOT_JSON', 'send the body as JSON, with Content-Type: application/json');
+  }
+}
+
+function requireBytes(type: string, request: Request): void {
+  // Without a body there is nothing to be of any type: then no more bytes are coming.
+  if (hasBody(request) && request.is(type) !== type) {
+    throw new CodedError('NOT_BYTES', `send the bytes as they are, with Content-Type: ${type}`);
   }
 }
 
@@ -78,9 +91,10 @@ function serve(name: RouteName, auth: Auth, handlers: Handlers): RequestHandler 
       permit(principal, route.permission);
     }
     const actor = principal?.actor ?? { name: 'anonymous', sessionId: null, address };
-    const context: RequestContext = { principal, actor, response };
+    const context: RequestContext = { principal, actor, request, response };
     let body: unknown;
-    if (route.method !== 'GET') {
+    if (route.rawBody !== undefined) requireBytes(route.rawBody, request);
+    else if (route.method !== 'GET') {
       requireJson(route, request);
       body = await readBody(request, context);
     }

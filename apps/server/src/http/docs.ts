@@ -6,6 +6,8 @@ import {
   routes,
   socketCommands,
   socketFacts,
+  vmFacts,
+  vmsNamespace,
   type ErrorCode,
   type Route,
 } from '@vmo/contract';
@@ -27,6 +29,12 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   JOB_NOT_FOUND: 'There is no job with this id.',
   WORKSPACE_NOT_FOUND: 'There is no workspace with this id.',
   HOST_NOT_FOUND: 'There is no host with this id or name.',
+  VM_NOT_FOUND: 'There is no machine with this id.',
+  DISK_NOT_FOUND: 'There is no disk with this id, or the machine does not have it.',
+  IMAGE_NOT_FOUND: 'There is no image with this name; `detail` names those that are near.',
+  SNAPSHOT_NOT_FOUND: 'There is no snapshot with this id.',
+  TEMPLATE_NOT_FOUND: 'There is no template with this id.',
+  OPERATION_NOT_FOUND: 'There is no operation with this id.',
   JOB_ALREADY_FINISHED: 'The job has ended: a final state never changes.',
   SECRETS_FORGOTTEN:
     'The job had secret variables; they are forgotten when it has ended, so it cannot be run again as it was.',
@@ -37,17 +45,31 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   HOST_IN_USE: 'A workspace is on this host, or a job on it has not ended.',
   HOST_KEY_UNTRUSTED:
     'The key that the host presents is not trusted. Compare its fingerprint, then trust it.',
+  VM_WRONG_STATE:
+    'The state of the machine does not allow this; `detail` names the state and what it allows. Nothing was queued.',
+  DISK_IN_USE: 'A machine has this disk, or something is being done with it. Detach it first.',
+  IMAGE_IN_USE: 'Disks lie on this image, or machines boot it. `detail` names some.',
+  IMAGE_NOT_READY: 'The image is not complete, or is being sent or checked by somebody else.',
+  WRONG_OFFSET:
+    'The upload does not go on at this byte: `issues` holds the right one, as does `receivedBytes` of the image.',
   BODY_TOO_LARGE: 'The body is larger than 256 KiB.',
   NOT_JSON: 'The body must be JSON, with `Content-Type: application/json`.',
+  NOT_BYTES: 'The body must be bytes, with `Content-Type: application/octet-stream`.',
   INVALID_INPUT: 'Fields are missing, wrong or unknown; `issues` names each with its path.',
   DIRECTORY_UNUSABLE: 'The directory does not exist, is none, or cannot be read by the server.',
   MAKE_FAILED: 'make could not read the Makefile; `detail` holds its own words, with file and line.',
   HOST_UNREACHABLE: 'The host does not answer over SSH; `detail` says why.',
   NOT_A_TERMINAL: 'Only jobs of type `terminal` have a screen and take input.',
   NO_EXTERNAL_TERMINAL: 'The server has no external terminal. See `VMO_TERM_CMD`.',
+  IMAGE_REFUSED:
+    'The image is not what it is said to be, or asks for other files; `detail` says what is right.',
+  VM_IMPOSSIBLE:
+    'The host, the guest or the hypervisor cannot do this; `detail` says why, and what would help.',
   TOO_MANY_ATTEMPTS: 'Too many wrong credentials from this address. `Retry-After` says when to try again.',
   INTERNAL: 'A bug. The server log has the details.',
   DATABASE_UNAVAILABLE: 'The database does not answer. Running jobs go on; try again in a moment.',
+  HYPERVISOR_UNAVAILABLE: 'QEMU is missing on the server; `detail` says what to install.',
+  STORAGE_FULL: 'The disk of the storage is full. Make room, then try again: an upload goes on where it was.',
 };
 
 const json = (value: unknown) => JSON.stringify(value, null, 2);
@@ -64,6 +86,7 @@ function curl(route: Route): string {
   const path = (route.atRoot ? '' : '/api/v1') + route.path.replace(/:(\w+)/g, '$$$1');
   const lines = [`curl -s${route.method === 'GET' ? '' : ` -X ${route.method}`} "$VMO_URL${path}"`];
   if (route.permission !== 'public') lines.push('-H "Authorization: Bearer $VMO_TOKEN"');
+  if (route.rawBody !== undefined) lines.push(`-H 'Content-Type: ${route.rawBody}'`, '--data-binary @FILE');
   if (route.body) {
     const body = JSON.stringify(exampleOf(toSchema(route.body, 'input'), false));
     lines.push("-H 'Content-Type: application/json'", `-d '${body}'`);
@@ -195,6 +218,18 @@ curl -s "$VMO_URL/api/v1/jobs" -H "Authorization: Bearer $VMO_TOKEN" \\
                   </h3>
                   <p>${prose(summary)}.</p>
                   ${schemaTable(toSchema(payload, 'output'))}
+                </article>`,
+            )}
+            <h3>Facts of machines</h3>
+            <p>Namespace <code>${vmsNamespace}</code>: whoever is connected gets them.</p>
+            ${Object.entries(vmFacts).map(
+              ([name, { summary, payload }]) =>
+                html`<article id="event-${name}">
+                  <h3>
+                    <a href="#event-${name}"><code>${name}</code></a>
+                  </h3>
+                  <p>${prose(summary)}.</p>
+                  ${details('Payload', toSchema(payload, 'output'))}
                 </article>`,
             )}
           </section>

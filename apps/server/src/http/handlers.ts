@@ -1,17 +1,29 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { LogStream, Readiness, RouteInput, RouteName, RouteOutput, ServerInfo } from '@vmo/contract';
-import type { CookieOptions, Response } from 'express';
+import {
+  LogStream,
+  SpoolStream,
+  type Readiness,
+  type RouteInput,
+  type RouteName,
+  type RouteOutput,
+  type ServerInfo,
+} from '@vmo/contract';
+import type { CookieOptions, Request, Response } from 'express';
 import { sessionCookie, type Auth, type Principal } from '../auth/index.ts';
 import type { Hosts } from '../hosts/index.ts';
 import type { Jobs } from '../jobs/index.ts';
 import type { Actor } from '../kernel/actor.ts';
+import type { Vms } from '../vms/index.ts';
 import type { Workspaces } from '../workspaces/index.ts';
+import { createVmHandlers } from './vm-handlers.ts';
 
 export interface RequestContext {
   /** null only on public routes. */
   principal: Principal | null;
   actor: Actor;
+  /** For bodies that are read as they come. */
+  request: Request;
   /** For cookies, statuses and raw bytes; everything else is the handler's return value. */
   response: Response;
 }
@@ -28,6 +40,7 @@ export interface HandlerDependencies {
   jobs: Jobs;
   workspaces: Workspaces;
   hosts: Hosts;
+  vms: Vms;
   tls: boolean;
   info: () => ServerInfo;
   readiness: () => Promise<Readiness>;
@@ -120,6 +133,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     trustHost: async ({ params, body }, { actor }) => ({
       test: await hosts.trust(actor, params.hostId, body.fingerprint),
     }),
+    ...createVmHandlers(dependencies.vms),
   };
 }
 
@@ -127,9 +141,9 @@ function toSession({ actor, expiresAt }: Principal) {
   return { user: actor.name, expiresAt: expiresAt?.toISOString() ?? null };
 }
 
-function logStreams(stream: 'stdout' | 'stderr' | 'system' | 'all' | undefined): LogStream[] {
-  if (stream === undefined) return ['stdout', 'stderr'];
-  return stream === 'all' ? ['stdout', 'stderr', 'system'] : [stream];
+function logStreams(stream: RouteInput<'getLog'>['query']['stream']): readonly LogStream[] {
+  if (stream === undefined) return SpoolStream.options;
+  return stream === 'all' ? LogStream.options : [stream];
 }
 
 async function* toJsonLines(rows: AsyncIterable<object>): AsyncGenerator<string> {

@@ -4,6 +4,8 @@ import { isIPv4 } from 'node:net';
 
 /** Answers that are under way at the stop, as a download, get this long. */
 const closeGraceMs = 1_500;
+/** An image of 50 GB over 20 Mbit/s, in one piece. Heads have Node's own limit of a minute. */
+const requestTimeoutMs = 6 * 3_600_000;
 
 const listenProblems: Readonly<Record<string, string>> = {
   EADDRINUSE: 'the port is in use: stop the other program, or set VMO_PORT to another',
@@ -30,9 +32,10 @@ export const isLoopback = (host: string) =>
   host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 
 function createPlainOrTls(tls: ListenerOptions['tls']): Server {
-  if (!tls) return createHttpServer();
+  const options = { requestTimeout: requestTimeoutMs };
+  if (!tls) return createHttpServer(options);
   try {
-    return createHttpsServer(tls);
+    return createHttpsServer({ ...tls, ...options });
   } catch (cause) {
     throw new Error('VMO_TLS_CERT and VMO_TLS_KEY are not a certificate and its key in PEM form', { cause });
   }

@@ -16,6 +16,17 @@ import {
   socketFacts,
   TerminalScreen,
   Workspace,
+  Disk,
+  Image,
+  Snapshot,
+  Template,
+  Vm,
+  VmHost,
+  vmFacts,
+  VmMetric,
+  VmOperation,
+  vmsNamespace,
+  VmSummary,
   type Route,
 } from '@vmo/contract';
 import { z } from 'zod';
@@ -40,6 +51,7 @@ export interface JsonSchema {
 /** Schemas that stand under their own name, and are referred to by it. */
 const named = {
   ...{ Job, JobEvent, JobSubmission, Workspace, Host, HostKey, HostTest, MakeTarget, MakeVariable },
+  ...{ Vm, VmSummary, VmOperation, VmMetric, VmHost, Snapshot, Disk, Image, Template },
   ...{ Problem, Session, TerminalScreen, ErrorCode },
 };
 
@@ -113,6 +125,14 @@ function toOperation(name: string, route: Route): object {
     'x-permission': route.permission,
     ...(route.permission === 'public' ? { security: [] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
+    ...(route.rawBody !== undefined
+      ? {
+          requestBody: {
+            required: true,
+            content: { [route.rawBody]: { schema: { type: 'string', format: 'binary' } } },
+          },
+        }
+      : {}),
     ...(route.body
       ? {
           requestBody: {
@@ -171,6 +191,15 @@ export function createOpenApi(version: string): object {
           { summary, payload: toSchema(payload, 'output') },
         ]),
       ),
+      vms: {
+        namespace: vmsNamespace,
+        facts: Object.fromEntries(
+          Object.entries(vmFacts).map(([name, { summary, payload }]) => [
+            name,
+            { summary, payload: toSchema(payload, 'output') },
+          ]),
+        ),
+      },
     },
   };
 }

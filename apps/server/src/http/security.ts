@@ -49,7 +49,7 @@ export const cors: RequestHandler = (request, response, next) => {
     next();
     return;
   }
-  response.setHeader('Access-Control-Allow-Methods', 'GET, POST, PATCH, DELETE');
+  response.setHeader('Access-Control-Allow-Methods', 'GET, POST, PUT, PATCH, DELETE');
   response.setHeader('Access-Control-Allow-Headers', 'Authorization, Content-Type');
   response.setHeader('Access-Control-Max-Age', '600');
   response.status(204).end();

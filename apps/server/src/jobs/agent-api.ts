@@ -5,6 +5,7 @@ import {
   HostId,
   type JobId,
   isFinal,
+  sameOffsets,
   type AgentApi,
   type AppendResult,
   type JobEvent,
@@ -53,6 +54,7 @@ export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDep
       cols: row.cols,
       rows: row.rows,
       host: row.host_id === null ? null : await hosts.get(HostId.parse(row.host_id)),
+      vm: row.vm,
       fence: row.fence,
       status: row.status,
       cancelRequested: row.cancel_requested_at !== null,
@@ -112,9 +114,9 @@ export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDep
   }
 
   return {
-    async claim(agent, slots) {
-      if (slots <= 0) return [];
-      const rows = await claimPending(db, agent, slots);
+    async claim(agent, free) {
+      if (free.jobs <= 0 && free.vms <= 0) return [];
+      const rows = await claimPending(db, agent, free);
       for (const row of rows) await service.tell({ row, events: [] });
       return Promise.all(rows.map(toClaimed));
     },
@@ -155,8 +157,7 @@ export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDep
       await log.ensurePartitions([{ ts: new Date() }]);
       const result = await held(ref, async (trx, row) => {
         const stored = storedOffsets(row);
-        const isAt = (offsets: Offsets) =>
-          stored.stdout === offsets.stdout && stored.stderr === offsets.stderr;
+        const isAt = (offsets: Offsets) => sameOffsets(stored, offsets);
         if (isAt(to)) return { offsets: to, events: [] }; // the answer to an earlier call was lost
         if (!isAt(from)) return { offsets: stored, events: null };
         return { offsets: to, events: await log.cut(trx, row, to, packLines(lines, new Date())) };
@@ -170,7 +171,7 @@ export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDep
     async digest(ref) {
       const row = await findJob(db, ref.jobId);
       if (row?.fence !== ref.fence) return null;
-      return { offsets: storedOffsets(row), ...(await digestOf(db, row)) };
+      return { offsets: storedOffsets(row), sha256: await digestOf(db, row) };
     },
 
     async finish(ref, outcome, sizes): Promise<AppendResult> {
@@ -180,7 +181,7 @@ export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDep
         if (row?.fence !== ref.fence) return 'lease-lost';
         if (isFinal(toJob(row).status)) return row; // the answer to an earlier call was lost
         const offsets = storedOffsets(row);
-        if (offsets.stdout !== sizes.stdout || offsets.stderr !== sizes.stderr) return offsets;
+        if (!sameOffsets(offsets, sizes)) return offsets;
         return service.advance(trx, row, {
           status: outcome.status,
           patch: {

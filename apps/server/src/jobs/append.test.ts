@@ -13,7 +13,7 @@ afterAll(() => cockpit[Symbol.asyncDispose]());
 
 async function takeJob() {
   const { id } = await cockpit.run('true');
-  const [job] = await cockpit.jobs.agentApi.claim('a', 1);
+  const [job] = await cockpit.jobs.agentApi.claim('a', { jobs: 1, vms: 0 });
   if (job?.id !== id) throw new Error('another job was taken');
   const ref = { jobId: id, fence: job.fence };
   expect(await cockpit.jobs.agentApi.started(ref, new Date(), ['begun'])).toBe(true);
@@ -50,9 +50,9 @@ describe('append', () => {
     await fc.assert(
       fc.asyncProperty(bytes, bytes, fc.array(step, { maxLength: 12 }), async (stdout, stderr, steps) => {
         const { agentApi } = cockpit.jobs;
-        const whole = { stdout, stderr };
+        const whole = { stdout, stderr, boot: Buffer.alloc(0) };
         const ref = await takeJob();
-        const stored: Offsets = { stdout: 0, stderr: 0 };
+        const stored: Offsets = { stdout: 0, stderr: 0, boot: 0 };
         for (const { stream, back, sizes, how } of steps) {
           const length = whole[stream].length;
           const from = Math.min(Math.max(stored[stream] - back, 0), length);
@@ -108,8 +108,8 @@ describe('append', () => {
       ...{ finishedAt: new Date(), lines: ['exit 0'] },
     };
     const whole = Buffer.from('abc\n');
-    const sizes = { stdout: 4, stderr: 0 };
-    const missing = { status: 'wrong-offset', offsets: { stdout: 0, stderr: 0 } };
+    const sizes = { stdout: 4, stderr: 0, boot: 0 };
+    const missing = { status: 'wrong-offset', offsets: { stdout: 0, stderr: 0, boot: 0 } };
     expect(await agentApi.finish(ref, outcome, sizes)).toEqual(missing);
     await agentApi.append(ref, [piece('stdout', whole, 0, 4)]);
     const accepted = { status: 'accepted', offsets: sizes };
@@ -119,7 +119,7 @@ describe('append', () => {
     await agentApi.note(ref, ['late']);
     expect(await agentApi.started(ref, new Date(), ['late'])).toBe(false);
     expect(await agentApi.finish({ ...ref, fence: 7 }, outcome, sizes)).toEqual({ status: 'lease-lost' });
-    await expectStored(ref.jobId, { stdout: whole, stderr: Buffer.alloc(0) });
+    await expectStored(ref.jobId, { stdout: whole, stderr: Buffer.alloc(0), boot: Buffer.alloc(0) });
   });
 
   it('knows nothing of a job that does not exist', async () => {
@@ -144,7 +144,8 @@ it('a job only ever moves as the table of states allows, whatever is asked of it
         const call = async () => {
           switch (what) {
             case 'claim':
-              for (const job of await agentApi.claim('a', 1000)) if (job.id === jobId) fence = job.fence;
+              for (const job of await agentApi.claim('a', { jobs: 1000, vms: 0 }))
+                if (job.id === jobId) fence = job.fence;
               return;
             case 'started':
               return agentApi.started(ref, new Date(), ['started']);
@@ -172,7 +173,7 @@ it('a job only ever moves as the table of states allows, whatever is asked of it
                   },
                   ...{ finishedAt: new Date(), lines: [what] },
                 },
-                { stdout: before.logBytes, stderr: 0 },
+                { stdout: before.logBytes, stderr: 0, boot: 0 },
               );
           }
         };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { LogDigest } from '@vmo/contract';
+import { perStream, SpoolStream, type LogDigest } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { decodeStored } from './codec.ts';
@@ -8,25 +8,23 @@ import type { JobRow } from './repository.ts';
 
 const pageBytes = 512 * 1024;
 const pageEvents = 1000;
-const spool = ['stdout', 'stderr'] as const;
 
 /**
  * SHA-256 of what the database gives back of each stream. Chunk by chunk in this thread, which others get in between: a
  * thread of its own left some 90 MB of memory behind with every long log, and was no faster.
  */
-export async function digestOf(db: Kysely<Database>, row: JobRow): Promise<Omit<LogDigest, 'offsets'>> {
-  const hashes = { stdout: createHash('sha256'), stderr: createHash('sha256') };
+export async function digestOf(db: Kysely<Database>, row: JobRow): Promise<LogDigest['sha256']> {
+  const hashes = perStream(() => createHash('sha256'));
   const read = (afterSeq: number) =>
-    selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams: spool });
+    selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams: SpoolStream.options });
   let page = read(0);
   for (;;) {
     const events = await page;
     const last = events.at(-1);
-    if (!last) return { stdout: hashes.stdout.digest('hex'), stderr: hashes.stderr.digest('hex') };
+    if (!last) return perStream((stream) => hashes[stream].digest('hex'));
     // The next page is read while this one is looked at.
     page = read(last.seq);
     page.catch(() => undefined);
-    for (const event of events)
-      hashes[event.stream === 'stderr' ? 'stderr' : 'stdout'].update(await decodeStored(event));
+    for (const event of events) hashes[SpoolStream.parse(event.stream)].update(await decodeStored(event));
   }
 }

@@ -85,7 +85,7 @@ export async function startCockpit(
     hosts,
     terminals: { screen: () => Promise.resolve(null), input: refuse, resize: refuse, openExternally: refuse },
     defaultDirectory: home.path,
-    maxConcurrentJobs,
+    slots: { jobs: maxConcurrentJobs, vms: 50 },
     eventRetentionDays: 30,
     secretsKey: randomBytes(32),
     onMarksError: (error) => {
@@ -109,7 +109,7 @@ export async function startCockpit(
     await stopAgent();
     agent = createAgent({
       name: agentName,
-      slots: maxConcurrentJobs,
+      slots: { jobs: maxConcurrentJobs, vms: 50 },
       api: jobs.agentApi,
       execution,
       runsDirectory,

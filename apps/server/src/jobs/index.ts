@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { Kysely } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import type { Database } from '@vmo/db';
 import {
   type AgentApi,
@@ -16,6 +16,7 @@ import {
   type LogMarks,
   type LogStream,
   type LogUsage,
+  type Slots,
   type TerminalScreen,
 } from '@vmo/contract';
 import { audit } from '../auth/index.ts';
@@ -30,9 +31,10 @@ import { keepPartitions, type Expired } from './retention.ts';
 import { findInLog } from './scan/find.ts';
 import { createMarks } from './scan/marks.ts';
 import { createSecrets } from './secrets.ts';
-import { createJobService } from './service.ts';
+import { createJobService, type MachineRun } from './service.ts';
 import { createTerminalService, type Terminals } from './terminal.ts';
 
+export type { MachineRun } from './service.ts';
 export type { Terminals } from './terminal.ts';
 
 /** The door of the jobs domain. */
@@ -43,6 +45,14 @@ export interface Jobs {
   list(filter: JobFilter): Promise<JobPage>;
   cancel(actor: Actor, jobId: JobId): Promise<Job>;
   rerun(actor: Actor, jobId: JobId): Promise<Job>;
+  /** A run of a machine. `also` is written in the same transaction. */
+  submitMachine(
+    actor: Actor,
+    run: MachineRun,
+    also: (trx: Transaction<Database>, jobId: JobId) => Promise<void>,
+  ): Promise<Job>;
+  /** Adds lines of the cockpit's own to the log of a job, unless it has ended. */
+  note(jobId: JobId, lines: readonly string[]): Promise<void>;
   /** Stored events after `afterSeq`, at most `limit` and about 1 MiB of output (always one when there is one). */
   readEvents(jobId: JobId, afterSeq: number, limit: number, maxBytes?: number): Promise<EventPage>;
   /** The exact bytes of the given streams in order of seq. */
@@ -82,7 +92,8 @@ export interface Jobs {
 export interface JobsDeps extends PlaceDeps {
   db: Kysely<Database>;
   bus: Bus;
-  maxConcurrentJobs: number;
+  /** As the agent has them. */
+  slots: Slots;
   eventRetentionDays: number;
   terminals: Terminals;
   /** 32 bytes: seals the secret variables of jobs. */
@@ -123,6 +134,8 @@ export function createJobs(deps: JobsDeps): Jobs {
     list: service.list,
     cancel: service.cancel,
     rerun: service.rerun,
+    submitMachine: service.submitMachine,
+    note: service.note,
     readEvents: async (jobId, afterSeq, limit, maxBytes) =>
       log.read(await service.find(jobId), afterSeq, limit, maxBytes),
     rawLog: async (jobId, streams) => log.raw(await service.find(jobId), streams),

@@ -1,6 +1,6 @@
 import { sql, type Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
-import type { LogStream } from '@vmo/contract';
+import { totalBytes, type LogStream, type Offsets } from '@vmo/contract';
 import type { JobRow } from './repository.ts';
 
 type Db = Kysely<Database>;
@@ -76,8 +76,8 @@ export async function appendInOneStatement(db: Db, appends: readonly Append[]): 
       at,
       end,
     }) => sql`(${at.id}::uuid, ${at.fence}::integer, ${at.last_seq}::integer, ${end.last_seq}::integer,
-      ${end.line_counts}::integer[], ${end.stdout_bytes}::bigint, ${end.stderr_bytes}::bigint,
-      ${end.stdout_line}::integer, ${end.stderr_line}::integer)`,
+      ${end.line_counts}::integer[], ${end.stdout_bytes}::bigint, ${end.stderr_bytes}::bigint, ${end.boot_bytes}::bigint,
+      ${end.stdout_line}::integer, ${end.stderr_line}::integer, ${end.boot_line}::integer)`,
   );
   const rows = appends.flatMap(({ at, events }) =>
     events.map(
@@ -87,13 +87,13 @@ export async function appendInOneStatement(db: Db, appends: readonly Append[]): 
     ),
   );
   const { rows: moved } = await sql<{ id: string }>`
-    with wanted (id, fence, at_seq, last_seq, line_counts, stdout_bytes, stderr_bytes, stdout_line, stderr_line)
+    with wanted (id, fence, at_seq, last_seq, line_counts, stdout_bytes, stderr_bytes, boot_bytes, stdout_line, stderr_line, boot_line)
       as (values ${sql.join(ends)}),
     moved as (
       update jobs
       set last_seq = wanted.last_seq, line_counts = wanted.line_counts,
-          stdout_bytes = wanted.stdout_bytes, stderr_bytes = wanted.stderr_bytes,
-          stdout_line = wanted.stdout_line, stderr_line = wanted.stderr_line
+          stdout_bytes = wanted.stdout_bytes, stderr_bytes = wanted.stderr_bytes, boot_bytes = wanted.boot_bytes,
+          stdout_line = wanted.stdout_line, stderr_line = wanted.stderr_line, boot_line = wanted.boot_line
       from wanted
       where jobs.id = wanted.id and jobs.fence = wanted.fence and jobs.last_seq = wanted.at_seq
         and jobs.status in ('acknowledged', 'running')
@@ -110,9 +110,17 @@ export async function appendInOneStatement(db: Db, appends: readonly Append[]): 
   return new Set(moved.map(({ id }) => id));
 }
 
-type LogEndColumns = Pick<
+/** Where a job's log ends: kept in its row, moved by every append. */
+export type LogEndColumns = Pick<
   JobRow,
-  'last_seq' | 'stdout_bytes' | 'stderr_bytes' | 'line_counts' | 'stdout_line' | 'stderr_line'
+  | 'last_seq'
+  | 'line_counts'
+  | 'stdout_bytes'
+  | 'stderr_bytes'
+  | 'boot_bytes'
+  | 'stdout_line'
+  | 'stderr_line'
+  | 'boot_line'
 >;
 
 /** Moves the counters of a locked job to where its log now ends. */
@@ -123,17 +131,19 @@ export async function moveLogEnd(trx: Db, jobId: string, end: LogEndColumns): Pr
 /** The log of a locked job goes on at these bytes; a line that was in the middle has lost its rest. */
 export async function leaveOut(
   trx: Db,
-  job: Pick<JobRow, 'id' | 'stdout_bytes' | 'stderr_bytes' | 'cut_bytes'>,
-  to: Record<'stdout' | 'stderr', number>,
+  job: Pick<JobRow, 'id' | 'stdout_bytes' | 'stderr_bytes' | 'boot_bytes' | 'cut_bytes'>,
+  to: Offsets,
 ): Promise<void> {
   await trx
     .updateTable('jobs')
     .set({
       stdout_bytes: to.stdout,
       stderr_bytes: to.stderr,
+      boot_bytes: to.boot,
       stdout_line: null,
       stderr_line: null,
-      cut_bytes: job.cut_bytes + to.stdout - job.stdout_bytes + to.stderr - job.stderr_bytes,
+      boot_line: null,
+      cut_bytes: job.cut_bytes + totalBytes(to) - job.stdout_bytes - job.stderr_bytes - job.boot_bytes,
     })
     .where('id', '=', job.id)
     .execute();

@@ -3,10 +3,10 @@ import type { Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
 import {
   JobId,
-  type SpoolStream,
   type EventPage,
   type JobEvent,
   LogStream,
+  SpoolStream,
   type Offsets,
   type SpoolChunk,
 } from '@vmo/contract';
@@ -18,6 +18,7 @@ import {
   leaveOut,
   moveLogEnd,
   selectEvents,
+  type LogEndColumns,
   type NewEvent,
   type StoredEvent,
 } from './log-repository.ts';
@@ -50,27 +51,28 @@ export function packLines(lines: readonly string[], ts: Date): PackedChunk[] {
   return [{ stream: 'system', offset: null, bytes, codec: 0, chunk: bytes, ts }];
 }
 
-/** Where a job's log ends: kept in its row, moved by every append. */
-type LogEnd = Pick<
-  JobRow,
-  'last_seq' | 'stdout_bytes' | 'stderr_bytes' | 'line_counts' | 'stdout_line' | 'stderr_line'
->;
-
-export const storedOffsets = (row: LogEnd): Offsets => ({
+export const storedOffsets = (row: LogEndColumns): Offsets => ({
   stdout: row.stdout_bytes,
   stderr: row.stderr_bytes,
+  boot: row.boot_bytes,
 });
+
+const spoolStreams: ReadonlySet<string> = new Set(SpoolStream.options);
+const isSpool = (stream: LogStream): stream is SpoolStream => spoolStreams.has(stream);
 
 /**
  * Drops what is stored already and checks that the rest goes on exactly where the log ends.
  * @returns the chunks to store, or null when there is a gap: the sender must go back to `storedOffsets`
  */
-export async function trimToEnd(row: LogEnd, chunks: readonly PackedChunk[]): Promise<PackedChunk[] | null> {
+export async function trimToEnd(
+  row: LogEndColumns,
+  chunks: readonly PackedChunk[],
+): Promise<PackedChunk[] | null> {
   const end = storedOffsets(row);
   const fresh: PackedChunk[] = [];
   for (const chunk of chunks) {
     const { stream, offset } = chunk;
-    if (offset === null || (stream !== 'stdout' && stream !== 'stderr')) {
+    if (offset === null || !isSpool(stream)) {
       fresh.push(chunk);
       continue;
     }
@@ -91,7 +93,7 @@ const streams = LogStream.options;
 export const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
 
 /** The end of a log as this process left it, of a job whose agent has this fence. */
-export type KnownEnd = LogEnd & Pick<JobRow, 'id' | 'fence' | 'created_at'>;
+export type KnownEnd = LogEndColumns & Pick<JobRow, 'id' | 'fence' | 'created_at'>;
 
 /** No event is older than its job: reading relies on it to look only into the partitions since then. */
 function timeOf({ created_at: createdAt }: Pick<JobRow, 'created_at'>, ts: Date): Date {
@@ -100,12 +102,12 @@ function timeOf({ created_at: createdAt }: Pick<JobRow, 'created_at'>, ts: Date)
 
 /** What becomes of chunks behind the end of a log, and where it ends then. */
 function planAppend(
-  row: LogEnd & Pick<JobRow, 'id' | 'created_at'>,
+  row: LogEndColumns & Pick<JobRow, 'id' | 'created_at'>,
   chunks: readonly PackedChunk[],
-): { stored: NewEvent[]; told: JobEvent[]; end: LogEnd } {
+): { stored: NewEvent[]; told: JobEvent[]; end: LogEndColumns } {
   const jobId = JobId.parse(row.id);
-  const open = { stdout: row.stdout_line, stderr: row.stderr_line };
-  const bytes: Record<SpoolStream, number> = storedOffsets(row);
+  const open = { stdout: row.stdout_line, stderr: row.stderr_line, boot: row.boot_line };
+  const bytes = storedOffsets(row);
   const counts = [...row.line_counts];
   let seq = row.last_seq;
   let total = sum(counts);
@@ -115,7 +117,7 @@ function planAppend(
     const { stream } = chunk;
     seq += 1;
     const ts = timeOf(row, chunk.ts);
-    const spool = stream === 'stdout' || stream === 'stderr' ? stream : null;
+    const spool = isSpool(stream) ? stream : null;
     const continues = spool && open[spool];
     stored.push({
       seq,
@@ -153,8 +155,10 @@ function planAppend(
     line_counts: counts,
     stdout_bytes: bytes.stdout,
     stderr_bytes: bytes.stderr,
+    boot_bytes: bytes.boot,
     stdout_line: open.stdout,
     stderr_line: open.stderr,
+    boot_line: open.boot,
   };
   return { stored, told, end };
 }

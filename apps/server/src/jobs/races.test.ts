@@ -73,7 +73,7 @@ describe('cancel against finish', () => {
       ...{ status: 'done', exitCode: 0, signal: null, reason: null, verified: true, startedAt: null },
       ...{ finishedAt: new Date(), lines: ['exit 0 after 0.00 s'] },
     };
-    const sizes = { stdout: 0, stderr: 0 };
+    const sizes = { stdout: 0, stderr: 0, boot: 0 };
     let refused = 0;
     await forEachOf(await insertRunning(1_000), 4, async (jobId) => {
       const ref = { jobId, fence: 1 };
@@ -140,7 +140,7 @@ describe('cancel against finish', () => {
       const { id } = await cockpit.run('true');
       const [cancelled, claimed] = await Promise.all([
         cockpit.jobs.cancel(owner, id),
-        cockpit.jobs.agentApi.claim('racer', 1),
+        cockpit.jobs.agentApi.claim('racer', { jobs: 1, vms: 0 }),
       ]);
       expect(cancelled.cancelRequested).toBe(true);
       const job = await cockpit.jobs.get(id);

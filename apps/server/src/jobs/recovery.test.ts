@@ -47,7 +47,7 @@ describe('an agent that ends', () => {
   it('between taking a job and starting it leaves it to the next one', async () => {
     await cockpit.stopAgent();
     const { id } = await cockpit.run('echo ran');
-    expect(await cockpit.jobs.agentApi.claim(agentName, 1)).toHaveLength(1);
+    expect(await cockpit.jobs.agentApi.claim(agentName, { jobs: 1, vms: 0 })).toHaveLength(1);
     await cockpit.startAgent();
     expect(await cockpit.when(id)).toMatchObject({ status: 'done' });
     expect((await cockpit.bytes(id)).toString()).toBe('ran\n');
@@ -58,7 +58,7 @@ describe('an agent that ends', () => {
     async (turn) => {
       await cockpit.stopAgent();
       const { id } = await cockpit.run(`echo ran; while [ ! -e go${String(turn)} ]; do sleep 0.02; done`);
-      const [job] = await cockpit.jobs.agentApi.claim(agentName, 1);
+      const [job] = await cockpit.jobs.agentApi.claim(agentName, { jobs: 1, vms: 0 });
       const manager = createExecutionManager([
         createLocalStreamStrategy({ table: createProcessTable(), cgroups: null }),
       ]);
@@ -68,6 +68,7 @@ describe('an agent that ends', () => {
           cols: 80,
           rows: 24,
           host: null,
+          vm: null,
           directory: join(cockpit.runsDirectory, id),
           notice: () => undefined,
         },

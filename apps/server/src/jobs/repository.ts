@@ -1,6 +1,16 @@
 import { sql, type Kysely, type Selectable } from 'kysely';
 import type { Database, JobsTable } from '@vmo/db';
-import { HostId, JobId, JobStatus, JobType, WorkspaceId, type Job, type JobFilter } from '@vmo/contract';
+import {
+  HostId,
+  JobId,
+  JobStatus,
+  JobType,
+  VmId,
+  WorkspaceId,
+  type Job,
+  type JobFilter,
+  type Slots,
+} from '@vmo/contract';
 
 type Db = Kysely<Database>;
 export type JobRow = Selectable<JobsTable>;
@@ -17,6 +27,7 @@ export function toJob(row: JobRow): Job {
     signal: row.signal,
     workspaceId: row.workspace_id === null ? null : WorkspaceId.parse(row.workspace_id),
     hostId: row.host_id === null ? null : HostId.parse(row.host_id),
+    vmId: row.vm_id === null ? null : VmId.parse(row.vm_id),
     cwd: row.cwd,
     timeout: row.timeout_seconds,
     secretNames: row.secret_names,
@@ -29,7 +40,7 @@ export function toJob(row: JobRow): Job {
     createdBy: row.created_by,
     agent: row.agent,
     lastSeq: row.last_seq,
-    logBytes: row.stdout_bytes + row.stderr_bytes - row.cut_bytes,
+    logBytes: row.stdout_bytes + row.stderr_bytes + row.boot_bytes - row.cut_bytes,
     lineCount: row.line_counts.reduce((sum, count) => sum + count, 0),
     errors: row.error_count,
     warnings: row.warning_count,
@@ -61,6 +72,8 @@ export interface NewJob {
   rows: number;
   idempotencyKey: string | null;
   createdBy: string;
+  /** Of a run of a machine. */
+  machine?: { vmId: string; spec: unknown };
 }
 
 /** Null: a job with this idempotency key exists. */
@@ -84,6 +97,8 @@ export async function insertJob(db: Db, job: NewJob): Promise<JobRow | null> {
       rows: job.rows,
       idempotency_key: job.idempotencyKey,
       created_by: job.createdBy,
+      vm_id: job.machine?.vmId ?? null,
+      vm: job.machine ? JSON.stringify(job.machine.spec) : null,
     })
     .onConflict((conflict) =>
       conflict
@@ -189,19 +204,23 @@ async function searchJobs(db: Db, filter: JobFilter, words: string): Promise<Job
  * statement, which is its own transaction.
  * Expected plan: idx_jobs_open.
  */
-export async function claimPending(db: Db, agent: string, limit: number): Promise<JobRow[]> {
+export async function claimPending(db: Db, agent: string, free: Slots): Promise<JobRow[]> {
+  const pending = (limit: number) =>
+    db
+      .selectFrom('jobs')
+      .select('id')
+      .where('status', '=', 'pending')
+      .orderBy('id')
+      .limit(Math.max(limit, 0))
+      .forUpdate()
+      .skipLocked();
   return db
+    .with('next_jobs', () => pending(free.jobs).where('type', '<>', 'vm'))
+    .with('next_vms', () => pending(free.vms).where('type', '=', 'vm'))
     .updateTable('jobs')
     .set((eb) => ({ status: 'acknowledged', agent, fence: eb('fence', '+', 1), reason: null }))
     .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('jobs')
-        .select('id')
-        .where('status', '=', 'pending')
-        .orderBy('id')
-        .limit(limit)
-        .forUpdate()
-        .skipLocked(),
+      eb.selectFrom('next_jobs').select('id').unionAll(eb.selectFrom('next_vms').select('id')),
     )
     .returningAll()
     .execute();
@@ -218,13 +237,16 @@ export async function listAssigned(db: Db, agent: string): Promise<JobRow[]> {
     .execute();
 }
 
-export async function countBusy(db: Db): Promise<number> {
-  const row = await db
+/** What agents have under way. */
+export async function countBusy(db: Db): Promise<Slots> {
+  return db
     .selectFrom('jobs')
-    .select((eb) => eb.fn.countAll<number>().as('busy'))
+    .select((eb) => [
+      eb.fn.countAll<number>().filterWhere('type', '<>', 'vm').as('jobs'),
+      eb.fn.countAll<number>().filterWhere('type', '=', 'vm').as('vms'),
+    ])
     .where('status', 'in', ['acknowledged', 'running'])
     .executeTakeFirstOrThrow();
-  return row.busy;
 }
 
 export type JobPatch = Partial<

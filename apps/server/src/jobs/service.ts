@@ -11,6 +11,8 @@ import {
   type JobPage,
   type JobStatus,
   type JobSubmission,
+  type MachineSpec,
+  type Slots,
 } from '@vmo/contract';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
@@ -44,9 +46,17 @@ export interface JobServiceDeps {
   bus: Bus;
   log: Log;
   secrets: Secrets;
-  maxConcurrentJobs: number;
+  slots: Slots;
   /** @throws CodedError for an unknown workspace or host, or a combination that makes no sense */
   resolvePlace(submission: JobSubmission): Promise<Place>;
+}
+
+/** A machine that is to run. */
+export interface MachineRun {
+  vmId: string;
+  spec: MachineSpec;
+  /** As it stands in the history, for example `vm start web1`. */
+  command: string;
 }
 
 /** What one transaction did to one job, to be told after it has committed. */
@@ -76,13 +86,15 @@ export function createJobService(deps: JobServiceDeps) {
   }
 
   /** Says why a pending job waits. Counted when asked, so that it is never out of date. */
-  async function explain(job: Job, busy?: number): Promise<Job> {
+  async function explain(job: Job, busy?: Slots): Promise<Job> {
     if (job.status !== 'pending') return job;
-    const taken = busy ?? (await countBusy(db));
-    const max = deps.maxConcurrentJobs;
+    const kind = job.type === 'vm' ? 'vms' : 'jobs';
+    const taken = (busy ?? (await countBusy(db)))[kind];
+    const max = deps.slots[kind];
+    const what = kind === 'vms' ? 'a free slot for a machine' : 'a free slot';
     const reason =
       taken >= max
-        ? `waiting for a free slot: ${String(taken)} of ${String(max)} busy`
+        ? `waiting for ${what}: ${String(taken)} of ${String(max)} busy`
         : 'waiting for the agent to take it';
     return { ...job, reason: job.reason ?? reason };
   }
@@ -160,6 +172,41 @@ export function createJobService(deps: JobServiceDeps) {
     advance,
     submit,
 
+    /** A run of a machine. `also` is written in the same transaction: no run without its machine knowing of it. */
+    async submitMachine(
+      actor: Actor,
+      { vmId, spec, command }: MachineRun,
+      also: (trx: Transaction<Database>, jobId: JobId) => Promise<void>,
+    ): Promise<Job> {
+      const row = await db.transaction().execute(async (trx) => {
+        const created = await insertJob(trx, {
+          id: newId(),
+          command,
+          type: 'vm',
+          ...{ workspaceId: null, hostId: null, cwd: null, env: {}, secrets: null, secretNames: [] },
+          ...{ color: false, timeout: null, cols: 80, rows: 24, idempotencyKey: null },
+          createdBy: actor.name,
+          machine: { vmId, spec },
+        });
+        if (!created) throw new Error('a job without an idempotency key was not created');
+        await audit.record(trx, actor, 'job.submit', created.id, { type: 'vm', vmId });
+        await also(trx, JobId.parse(created.id));
+        return created;
+      });
+      return tell({ row, events: [] });
+    },
+
+    /** Adds the cockpit's own words to a job that has not ended; to one that has, nothing can be added. */
+    async note(jobId: JobId, lines: readonly string[]): Promise<void> {
+      const packed = packLines(lines, new Date());
+      await log.ensurePartitions(packed);
+      const events = await db.transaction().execute(async (trx) => {
+        const row = await lockJob(trx, jobId);
+        return row && !isFinal(toJob(row).status) ? log.append(trx, row, packed) : [];
+      });
+      tellEvents(jobId, events);
+    },
+
     async get(jobId: JobId): Promise<Job> {
       return explain(toJob(await find(jobId)));
     },
@@ -167,7 +214,7 @@ export function createJobService(deps: JobServiceDeps) {
     async list(filter: JobFilter): Promise<JobPage> {
       const rows = await listJobs(db, filter);
       const jobs = rows.slice(0, filter.limit).map(toJob);
-      const busy = jobs.some((job) => job.status === 'pending') ? await countBusy(db) : 0;
+      const busy = jobs.some((job) => job.status === 'pending') ? await countBusy(db) : undefined;
       return {
         jobs: await Promise.all(jobs.map((job) => explain(job, busy))),
         nextBefore: rows.length > filter.limit ? (jobs.at(-1)?.id ?? null) : null,
@@ -212,7 +259,9 @@ export function createJobService(deps: JobServiceDeps) {
 
     async rerun(actor: Actor, jobId: JobId): Promise<Job> {
       const row = await find(jobId);
-      if (row.type === 'vm') throw new CodedError('INVALID_INPUT', 'jobs of type vm cannot be run again yet');
+      if (row.type === 'vm') {
+        throw new CodedError('INVALID_INPUT', 'this was a run of a machine: start the machine instead');
+      }
       if (row.secret_names.length > 0) {
         const names = row.secret_names.join(', ');
         throw new CodedError(

@@ -1,4 +1,4 @@
-import type { Job, JobEvent, JobId } from '@vmo/contract';
+import type { Job, JobEvent, JobId, VmEvent, VmMetrics, VmSummary } from '@vmo/contract';
 
 /**
  * What has happened, told after the transaction that made it true has committed. Facts are hints to whoever is
@@ -13,6 +13,12 @@ export interface Facts {
   'job:appended': { jobId: JobId; events: readonly JobEvent[] };
   /** Somebody asked for the end of a job that an agent has. */
   'job:cancel-requested': { jobId: JobId };
+  /** The row of a machine changed, or a machine was made. */
+  'vm:changed': VmSummary;
+  /** What was done with a machine, or happened to it. */
+  'vm:event': VmEvent;
+  /** A look at every running machine. */
+  'vm:metrics': VmMetrics;
   /** A session was logged out or revoked: its sockets must end. */
   'session:ended': { sessionId: string };
 }

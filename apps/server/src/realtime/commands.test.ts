@@ -28,7 +28,12 @@ it('a screen that is behind the stored log is followed by everything that it doe
     unfollow: () => undefined,
     sendEvent: ({ seq }: JobEvent) => sent.push(seq),
   } as unknown as Client;
-  const commands = createCommands({ jobs, control: createTerminalControl(() => undefined) });
+  const commands = createCommands({
+    jobs,
+    vms: { input: () => Promise.resolve() },
+    control: createTerminalControl(() => undefined),
+    consoles: createTerminalControl(() => undefined),
+  });
 
   const { answer, after } = await commands['job:subscribe'](client, { jobId, screen: true });
   after?.();

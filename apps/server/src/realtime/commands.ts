@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   CodedError,
+  isFinal,
   type Job,
   type JobId,
   type SocketAnswer,
@@ -8,6 +9,7 @@ import {
   type SocketPayload,
 } from '@vmo/contract';
 import type { Jobs } from '../jobs/index.ts';
+import type { Vms } from '../vms/index.ts';
 import { tellEnd, type Client } from './client.ts';
 import type { TerminalControl } from './terminal-control.ts';
 
@@ -28,8 +30,17 @@ const storePollMs = 10;
 const storeTimeoutMs = 5_000;
 const nothing = { answer: {} };
 
-/** What happens on each socket event: one call into the jobs domain. */
-export function createCommands({ jobs, control }: { jobs: Jobs; control: TerminalControl }): Commands {
+export interface CommandsDeps {
+  jobs: Jobs;
+  vms: Pick<Vms, 'input'>;
+  /** Who types into which terminal. */
+  control: TerminalControl;
+  /** Who types into the serial console of which machine. */
+  consoles: TerminalControl;
+}
+
+/** What happens on each socket event: one call into a domain. */
+export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): Commands {
   async function subscribe(
     client: Client,
     { jobId, afterSeq = 0, screen: wantsScreen = false }: SocketPayload<'job:subscribe'>,
@@ -44,7 +55,10 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
       const live = isTerminal && wantsScreen ? await jobs.terminal.screen(jobId) : null;
       if (live) await untilStored(jobId, live.offset);
       const first = live ? await jobs.terminal.eventsAfter(jobId, live.offset) : null;
-      if (isTerminal && wantsScreen && client.socket.connected) control.enter(jobId, client);
+      if (wantsScreen && client.socket.connected) {
+        if (isTerminal) control.enter(jobId, client);
+        if (job.type === 'vm' && !isFinal(job.status)) consoles.enter(jobId, client);
+      }
       return {
         answer: {
           job,
@@ -52,6 +66,7 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
           lastSeq: first?.afterSeq ?? job.lastSeq,
           ...(wantsScreen ? { screen: live?.screen ?? null } : {}),
           ...(isTerminal ? { inControl: control.isInControl(jobId, client) } : {}),
+          ...(job.type === 'vm' ? { inControl: consoles.isInControl(jobId, client) } : {}),
         },
         after: () => {
           for (const event of first?.events ?? []) client.sendEvent(event);
@@ -81,7 +96,21 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
 
   async function requireTerminal(jobId: JobId): Promise<void> {
     const job = await jobs.get(jobId);
+    if (job.type === 'vm') throw new CodedError('NOT_IN_CONTROL', 'take control of the console first');
     if (job.type !== 'terminal') throw new CodedError('NOT_A_TERMINAL', `job ${jobId} is not a terminal`);
+  }
+
+  /** In the order in which it came, as that of terminals. */
+  function typeIntoConsole(client: Client, jobId: JobId, data: string) {
+    const turn = client.inputQueue.then(async () => {
+      if (!consoles.isInControl(jobId, client)) {
+        throw new CodedError('NOT_IN_CONTROL', 'somebody else types into this console: take control first');
+      }
+      await vms.input(jobId, data);
+      return nothing;
+    });
+    client.inputQueue = turn.catch(() => undefined);
+    return turn;
   }
 
   /** Input and sizes take effect in the order in which they came, each answered by itself. */
@@ -112,6 +141,7 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
     'job:unsubscribe': (client, { jobId }) => {
       client.unfollow(jobId);
       control.leave(jobId, client);
+      consoles.leave(jobId, client);
       return nothing;
     },
     'job:ack': (client, { jobId, seq }) => {
@@ -121,13 +151,22 @@ export function createCommands({ jobs, control }: { jobs: Jobs; control: Termina
     'job:cancel': async (client, { jobId }) => ({
       answer: { job: await jobs.cancel(client.principal.actor, jobId) },
     }),
-    'job:input': (client, { jobId, data }) => inTurn(client, jobId, () => jobs.terminal.input(jobId, data)),
+    'job:input': (client, { jobId, data }) =>
+      consoles.isInControl(jobId, client)
+        ? typeIntoConsole(client, jobId, data)
+        : inTurn(client, jobId, () => jobs.terminal.input(jobId, data)),
     'job:resize': (client, { jobId, cols, rows }) =>
       inTurn(client, jobId, async () => {
         await jobs.terminal.resize(jobId, cols, rows);
         control.resized(jobId, client, cols, rows);
       }),
     'job:take-control': async (client, { jobId }) => {
+      const job = await jobs.get(jobId);
+      if (job.type === 'vm') {
+        if (isFinal(job.status)) throw new CodedError('JOB_NOT_RUNNING', 'this run of the machine has ended');
+        if (client.socket.connected) consoles.take(jobId, client);
+        return nothing;
+      }
       await requireTerminal(jobId);
       if (client.socket.connected) control.take(jobId, client);
       return nothing;

@@ -5,26 +5,30 @@ import {
   maxSocketMessage,
   parseInput,
   socketCommands,
+  vmsNamespace,
   type ClientEvents,
   type JobId,
   type Permission,
   type ServerEvents,
   type SocketCommandName,
   type SocketError,
+  type VmServerEvents,
 } from '@vmo/contract';
-import { Server } from 'socket.io';
+import { Server, type ExtendedError, type Namespace, type Socket } from 'socket.io';
 import type { z } from 'zod';
 import { permit, type Auth, type OriginPolicy, type Principal } from '../auth/index.ts';
 import { logError, readAddress, readCredentials, toCodedError } from '../http/index.ts';
 import type { Jobs } from '../jobs/index.ts';
 import type { Bus } from '../kernel/bus.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { Client, type JobsSocket } from './client.ts';
+import type { Vms } from '../vms/index.ts';
+import { Client } from './client.ts';
 import { createCommands, type CommandResult } from './commands.ts';
+import { createSessions } from './sessions.ts';
 import { createTerminalControl } from './terminal-control.ts';
+import { VmsClient } from './vms-client.ts';
+import { createVnc } from './vnc.ts';
 
-/** How long a revoked or expired session may live on in a socket, at most; a logout here ends it at once. */
-const sessionCheckMs = 1000;
 /** A connection that does not authenticate in this time is closed. */
 const connectTimeoutMs = 10_000;
 
@@ -33,6 +37,7 @@ export interface RealtimeOptions {
   auth: Auth;
   policy: OriginPolicy;
   jobs: Jobs;
+  vms: Pick<Vms, 'input' | 'vncSocket'>;
   bus: Bus;
   logger: Logger;
   /** Whether anybody types into a terminal job now. */
@@ -50,36 +55,52 @@ function toSocketError({ code, message, issues }: CodedError): SocketError {
   return { code, message, ...(issues.length > 0 ? { issues } : {}) };
 }
 
-/** The Socket.IO side of the jobs domain: handshake, commands with acknowledgement, facts. */
+interface SocketData {
+  principal: Principal;
+}
+
+const socketPath = '/socket.io';
+
+/** Sockets of both kinds: Socket.IO for jobs and machines, and the screens of machines. */
 export function createRealtime(options: RealtimeOptions): Realtime {
-  const { httpServer, auth, policy, jobs, bus, logger, onTerminalControl } = options;
-  const io = new Server<ClientEvents, ServerEvents, Record<string, never>, { principal: Principal }>(
-    httpServer,
-    {
-      // Polling is how a plain client begins; it upgrades. Both ways pass `allowRequest` first.
-      transports: ['websocket', 'polling'],
-      serveClient: false,
-      maxHttpBufferSize: maxSocketMessage,
-      connectTimeout: connectTimeoutMs,
-      allowRequest: (request, answer) => {
-        const { origin, host } = request.headers;
-        if (origin !== undefined && !policy.allowsOrigin(origin)) answer('ORIGIN_REFUSED', false);
-        // Without an Origin it is no browser, and may have come through a tunnel under any name.
-        else if (origin !== undefined && !policy.allowsHost(host)) answer('ORIGIN_REFUSED', false);
-        else answer(null, true);
-      },
+  const { httpServer, auth, policy, jobs, vms, bus, logger, onTerminalControl } = options;
+  const io = new Server<ClientEvents, ServerEvents, Record<string, never>, SocketData>(httpServer, {
+    // Polling is how a plain client begins; it upgrades. Both ways pass `allowRequest` first.
+    transports: ['websocket', 'polling'],
+    path: socketPath,
+    // Other upgrades on this server are for the screens of machines.
+    destroyUpgrade: false,
+    serveClient: false,
+    maxHttpBufferSize: maxSocketMessage,
+    connectTimeout: connectTimeoutMs,
+    allowRequest: (request, answer) => {
+      const { origin, host } = request.headers;
+      if (origin !== undefined && !policy.allowsOrigin(origin)) answer('ORIGIN_REFUSED', false);
+      // Without an Origin it is no browser, and may have come through a tunnel under any name.
+      else if (origin !== undefined && !policy.allowsHost(host)) answer('ORIGIN_REFUSED', false);
+      else answer(null, true);
     },
-  );
+  });
   const namespace = io.of(jobsNamespace);
   const clients = new Map<string, Client>();
   const control = createTerminalControl(onTerminalControl);
-  const commands = createCommands({ jobs, control });
-
-  io.use((_socket, next) => {
-    next(new Error(`there is nothing here: connect to ${jobsNamespace}`));
+  const consoles = createTerminalControl(() => undefined);
+  const commands = createCommands({ jobs, vms, control, consoles });
+  const sessions = createSessions(auth, (error) => {
+    logError(logger, toCodedError(error), 'session check');
+  });
+  const vnc = createVnc({
+    ...{ httpServer, auth, policy, vms, sessions, logger },
+    isOthers: ({ url }) => url?.startsWith(`${socketPath}/`) === true,
   });
 
-  async function identify({ handshake, request }: JobsSocket): Promise<Principal> {
+  io.use((_socket, next) => {
+    next(new Error(`there is nothing here: connect to ${jobsNamespace} or ${vmsNamespace}`));
+  });
+
+  type AnySocket = Pick<Socket<never, never, never, SocketData>, 'handshake' | 'request' | 'data'>;
+
+  async function identify({ handshake, request }: AnySocket, permission: Permission): Promise<Principal> {
     const { token } = handshake.auth;
     const { cookie, bearer } = readCredentials(request);
     const credentials = { bearer: typeof token === 'string' ? token : bearer, cookie };
@@ -87,23 +108,26 @@ export function createRealtime(options: RealtimeOptions): Realtime {
       throw new CodedError('ORIGIN_REFUSED', 'the session cookie needs an Origin: use the token instead');
     }
     const principal = await auth.identify(credentials, readAddress(request));
-    permit(principal, 'jobs:read');
+    permit(principal, permission);
     return principal;
   }
 
-  namespace.use((socket, next) => {
-    identify(socket).then(
-      (principal) => {
-        socket.data.principal = principal;
-        next();
-      },
-      (thrown: unknown) => {
-        const error = toCodedError(thrown);
-        logError(logger, error, 'socket handshake');
-        next(Object.assign(new Error(error.message), { data: toSocketError(error) }));
-      },
-    );
-  });
+  const admit =
+    (permission: Permission) =>
+    (socket: AnySocket, next: (error?: ExtendedError) => void): void => {
+      identify(socket, permission).then(
+        (principal) => {
+          socket.data.principal = principal;
+          next();
+        },
+        (thrown: unknown) => {
+          const error = toCodedError(thrown);
+          logError(logger, error, 'socket handshake');
+          next(Object.assign(new Error(error.message), { data: toSocketError(error) }));
+        },
+      );
+    };
+  namespace.use(admit('jobs:read'));
 
   async function run(
     client: Client,
@@ -145,45 +169,45 @@ export function createRealtime(options: RealtimeOptions): Realtime {
       },
     });
     clients.set(socket.id, client);
+    const release = sessions.hold({
+      principal: client.principal,
+      end: () => {
+        socket.disconnect(true);
+      },
+    });
     socket.onAny((name: string, ...args: unknown[]) => void answer(client, name, args));
     socket.on('error', (error) => {
       logger.debug({ err: error }, 'socket error');
     });
     socket.on('disconnect', () => {
       clients.delete(socket.id);
+      release();
       client.close();
       control.leaveAll(client);
+      consoles.leaveAll(client);
     });
   });
 
-  function endSessions(isOver: (sessionId: string) => boolean): void {
-    for (const { socket, principal } of clients.values()) {
-      const { sessionId } = principal.actor;
-      if (sessionId !== null && isOver(sessionId)) socket.disconnect(true);
-    }
-  }
-
-  async function checkSessions(): Promise<void> {
-    const sessionIds = new Set(
-      [...clients.values()].flatMap(({ principal }) => principal.actor.sessionId ?? []),
-    );
-    if (sessionIds.size === 0) return;
-    const live = await auth.filterLive([...sessionIds]);
-    endSessions((sessionId) => sessionIds.has(sessionId) && !live.has(sessionId));
-  }
-
-  let checking = false;
-  const sessionCheck = setInterval(() => {
-    if (checking) return;
-    checking = true;
-    checkSessions()
-      .catch((error: unknown) => {
-        logError(logger, toCodedError(error), 'session check');
-      })
-      .finally(() => {
-        checking = false;
-      });
-  }, sessionCheckMs);
+  const machines: Namespace<Record<string, never>, VmServerEvents, Record<string, never>, SocketData> = io.of(
+    vmsNamespace,
+  );
+  const lookers = new Set<VmsClient>();
+  machines.use(admit('vms:read'));
+  machines.on('connection', (socket) => {
+    const looker = new VmsClient(socket);
+    lookers.add(looker);
+    const release = sessions.hold({
+      principal: socket.data.principal,
+      end: () => {
+        socket.disconnect(true);
+      },
+    });
+    socket.on('disconnect', () => {
+      release();
+      looker.close();
+      lookers.delete(looker);
+    });
+  });
 
   const unsubscribe = [
     bus.on('job:appended', ({ jobId, events }) => {
@@ -192,14 +216,24 @@ export function createRealtime(options: RealtimeOptions): Realtime {
     bus.on('job:changed', (job) => {
       for (const client of clients.values()) client.jobChanged(job);
     }),
+    bus.on('vm:changed', (vm) => {
+      for (const looker of lookers) looker.changed(vm);
+    }),
+    bus.on('vm:event', (event) => {
+      for (const looker of lookers) looker.happened(event);
+    }),
+    bus.on('vm:metrics', (metrics) => {
+      for (const looker of lookers) looker.measured(metrics);
+    }),
     bus.on('session:ended', ({ sessionId }) => {
-      endSessions((id) => id === sessionId);
+      sessions.ended(sessionId);
     }),
   ];
 
   return {
     async close() {
-      clearInterval(sessionCheck);
+      sessions.close();
+      vnc.close();
       for (const end of unsubscribe) end();
       await io.close();
     },

@@ -76,7 +76,7 @@ async function show(host: HostClient, jobId: string, output: Writable): Promise<
 /** Writes what the spool holds after the screen, as it grows, until `over` and everything is written. */
 async function follow(screen: ScreenAnswer, output: Writable, over: Promise<void>): Promise<void> {
   const reader = new SpoolReader(screen.directory);
-  const offsets = { stdout: screen.offset, stderr: 0 };
+  const offsets = { stdout: screen.offset, stderr: 0, boot: 0 };
   let wake: () => void = () => undefined;
   let changed = new Promise<void>((resolve) => (wake = resolve));
   const stopWatching = watchDirectory(screen.directory, () => {
@@ -89,7 +89,7 @@ async function follow(screen: ScreenAnswer, output: Writable, over: Promise<void
   });
   try {
     for (;;) {
-      const end = state.over ? await spoolSizes(screen.directory) : null;
+      const end = state.over ? spoolSizes(screen.directory) : null;
       const chunks = await reader.read(offsets, end);
       for (const { bytes, offset } of chunks) {
         offsets.stdout = offset + bytes.length;

@@ -77,6 +77,8 @@ export class LineStore {
   count = 0;
   /** Lines of the whole log, whatever their stream. */
   lineCount = 0;
+  /** Streams of lines that were ever here. */
+  readonly seen = new Set<LogStream>();
   #lines = 0;
   #characters = 0;
   #clock = 0;
@@ -132,6 +134,7 @@ export class LineStore {
       this.#lines++;
     }
     block.lines[at] = line;
+    this.seen.add(line.stream);
     this.#weigh(block, line.raw.length - (before?.raw.length ?? 0));
     this.#note(line);
   }

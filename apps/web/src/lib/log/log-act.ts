@@ -59,6 +59,11 @@ export function act(action: LogAction, { view, job, ...controls }: LogControls):
     case 'system':
       view.toggleStream(action);
       break;
+    case 'boot':
+    case 'command':
+      // Only machines have them; nobody shall hide by a slip of a key what the bar does not show.
+      if (job.type === 'vm') view.toggleStream(action);
+      break;
     case 'copy':
       void view.actions.copyAll(job);
       break;

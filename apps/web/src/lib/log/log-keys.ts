@@ -15,6 +15,8 @@ export const logKeys = {
   stdout: { key: '1', does: 'Show or hide stdout' },
   stderr: { key: '2', does: 'Show or hide stderr' },
   system: { key: '3', does: 'Show or hide system lines' },
+  boot: { key: '4', does: 'Show or hide the serial console of a machine' },
+  command: { key: '5', does: 'Show or hide what was typed into a machine' },
   copy: { key: 'y', does: 'Copy all that is shown' },
   download: { key: 'd', does: 'Download the raw log' },
   cancel: { key: 'Shift X', does: 'Cancel the job' },
@@ -44,6 +46,8 @@ export function logAction(event: KeyboardEvent): LogAction | null {
     '1': 'stdout',
     '2': 'stderr',
     '3': 'system',
+    '4': 'boot',
+    '5': 'command',
     y: 'copy',
     d: 'download',
   };

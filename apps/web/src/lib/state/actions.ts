@@ -7,6 +7,7 @@ import { layout } from './layout.svelte.ts';
 import { preferences } from './preferences.svelte.ts';
 import { run } from './run.svelte.ts';
 import type { Action } from './shortcuts.svelte.ts';
+import { vmActions } from './vm-actions.ts';
 import { theme } from './theme.svelte.ts';
 import { view } from './view.svelte.ts';
 import { workspaces } from './workspaces.svelte.ts';
@@ -34,7 +35,11 @@ export const actions: Action[] = [
   { id: 'settings', label: 'Settings', group: 'Page', keys: ',', run: () => layout.toggle('settings') },
   { id: 'theme', label: 'Change between dark and light', group: 'Page', keys: 'D', run: () => theme.flip() },
   { id: 'go-jobs', label: 'Go to jobs', group: 'Page', keys: 'J', run: () => void goto(view.jobsHref) },
+  { id: 'go-vms', label: 'Go to the machines', group: 'Page', keys: 'V', run: () => void goto('/vms') },
+  { id: 'go-images', label: 'Go to the images', group: 'Page', keys: 'I', run: () => void goto('/images') },
   { id: 'go-hosts', label: 'Go to hosts', group: 'Page', keys: 'H', run: () => void goto('/hosts') },
+  // Before those of the jobs: a key of both belongs to the page that is shown.
+  ...vmActions,
   {
     id: 'filter',
     label: 'Filter targets',
@@ -135,6 +140,6 @@ export const actions: Action[] = [
       const job = shown();
       if (job) void run.rerun(job);
     },
-    enabled: () => shown() !== undefined,
+    enabled: () => shown() !== undefined && shown()?.type !== 'vm',
   },
 ];

@@ -1,4 +1,4 @@
-import { connectJobs, createClient } from '@vmo/client';
+import { connectJobs, connectVms, createClient } from '@vmo/client';
 import { preferences } from './preferences.svelte.ts';
 
 /** Where the server is. A change of the setting reloads the page, so that nothing of two servers ever mixes. */
@@ -30,3 +30,6 @@ export const api = createClient({ baseUrl, ...credential });
 
 /** Opened by the session state, once somebody is logged in. */
 export const connection = connectJobs({ baseUrl, autoConnect: false, ...credential });
+
+/** Facts about machines; opened by the first page that shows some. */
+export const vmsConnection = connectVms({ baseUrl, autoConnect: false, ...credential });

@@ -18,10 +18,18 @@ const outsideTheScreen = [0, 1, 2, 7, 8, 9, 52, 99, 633, 777, 1337];
 
 export type TerminalPhase = 'connecting' | 'live' | 'ended';
 
+/**
+ * terminal: a program's screen, whose size follows whoever types · serial: the console of a machine, from its first
+ * byte; it knows no size.
+ */
+export type TerminalKind = 'terminal' | 'serial';
+
 /** One terminal job in a page: draws its screen, types into it, resizes it. */
 export class TerminalSession {
   phase = $state<TerminalPhase>('connecting');
   inControl = $state(false);
+  /** Somebody else has taken control from us. */
+  wasTaken = $state(false);
   job = $state.raw<Job | null>(null);
   /** Why the terminal cannot be shown. */
   error = $state.raw<unknown>(null);
@@ -33,6 +41,13 @@ export class TerminalSession {
 
   readonly #initial: Job;
   readonly #connection: JobsConnection;
+  readonly #kind: TerminalKind;
+  /**
+   * Serial only: up to this event it was written before we came. What it asked of a terminal was answered then, or
+   * never: an answer now would be typed into whatever runs now.
+   */
+  #pastSeq = Infinity;
+  #isPast = true;
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
   #subscription: JobSubscription | null = null;
@@ -46,9 +61,10 @@ export class TerminalSession {
   #toldSize = '';
   readonly #stops: (() => void)[] = [];
 
-  constructor(job: Job, connection: JobsConnection) {
+  constructor(job: Job, connection: JobsConnection, kind: TerminalKind = 'terminal') {
     this.#initial = job;
     this.#connection = connection;
+    this.#kind = kind;
     allowSpanStyles();
     this.#terminal = new Terminal({
       allowProposedApi: false,
@@ -102,9 +118,12 @@ export class TerminalSession {
     this.#subscription?.close();
     this.#subscription = this.#connection.followJob({
       jobId: this.#initial.id,
+      // Of a console there is no screen, only its first byte and all that follow; but somebody is here to type.
       screen: true,
-      onSubscribed: ({ job, screen, inControl }) => {
+      onSubscribed: ({ job, lastSeq, screen, inControl }) => {
         this.job = job;
+        this.#pastSeq = lastSeq;
+        if (lastSeq === 0) this.#isPast = false;
         this.inControl = inControl;
         this.phase = isFinal(job.status) ? 'ended' : 'live';
         this.#tail = this.#tail.then(() => this.#drawScreen(screen));
@@ -112,6 +131,7 @@ export class TerminalSession {
       onEvents: (events) => (this.#tail = this.#tail.then(() => this.#draw(events))),
       onStatus: (job) => (this.job = job),
       onControl: (inControl) => {
+        this.wasTaken = !inControl;
         this.inControl = inControl;
         if (inControl) this.#takeSize();
       },
@@ -138,7 +158,7 @@ export class TerminalSession {
       terminal.resize(screen.cols, screen.rows);
       await write(terminal, screen.data);
       this.#noteSize();
-    } else if (this.phase === 'ended') this.#fit.fit();
+    } else if (this.phase === 'ended' || this.#kind === 'serial') this.#fitHere();
     // Only now: a size that was told while we waited has been undone by the screen's own.
     this.#toldSize = '';
     if (this.inControl) this.#takeSize();
@@ -147,12 +167,15 @@ export class TerminalSession {
   /** Resolves when all is on the screen, which is when it is acknowledged. */
   async #draw(events: readonly JobEvent[]): Promise<void> {
     // The cockpit's own words stand in the log, not on the program's screen.
-    const output = events.filter(({ stream }) => stream !== 'system');
+    const output = events.filter(({ stream }) =>
+      this.#kind === 'serial' ? stream === 'boot' : stream !== 'system',
+    );
     await Promise.all(output.map(({ chunk }) => write(this.#terminal, chunk)));
+    if ((events.at(-1)?.seq ?? 0) >= this.#pastSeq) this.#isPast = false;
   }
 
   #type(data: string): void {
-    if (this.phase !== 'live') return;
+    if (this.phase !== 'live' || (this.#kind === 'serial' && this.#isPast)) return;
     if (!this.inControl) {
       this.refused = true;
       clearTimeout(this.#refusedTimer);
@@ -205,13 +228,21 @@ export class TerminalSession {
   #sizeChanged(pause = resizePause): void {
     clearTimeout(this.#resizeTimer);
     this.#resizeTimer = setTimeout(() => {
-      if (this.inControl && this.phase === 'live') this.#takeSize();
+      if (this.#kind === 'serial') this.#fitHere();
+      else if (this.inControl && this.phase === 'live') this.#takeSize();
       else if (this.phase === 'ended' && this.#toldSize === '') this.#fit.fit();
     }, pause);
   }
 
+  /** As large as the place allows, told to nobody. */
+  #fitHere(): void {
+    this.#fit.fit();
+    this.#noteSize();
+  }
+
   /** Whoever types decides how big the screen is. */
   #takeSize(): void {
+    if (this.#kind === 'serial') return;
     const wanted = this.#fit.proposeDimensions();
     if (!wanted || !Number.isFinite(wanted.cols) || !Number.isFinite(wanted.rows)) {
       this.#sizeChanged(resizeRetry);
@@ -255,6 +286,12 @@ export class TerminalSession {
   }
 
   focus(): void {
+    this.#terminal.focus();
+  }
+
+  /** Types for the person, as a command that a button stands for. */
+  send(text: string): void {
+    this.#type(text);
     this.#terminal.focus();
   }
 

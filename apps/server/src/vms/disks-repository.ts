@@ -1,0 +1,152 @@
+import { DiskFormat, DiskId, VmDisk, VmId } from '@vmo/contract';
+import type { Database, DisksTable } from '@vmo/db';
+import { sql, type Kysely, type Selectable } from 'kysely';
+import { z } from 'zod';
+import { given } from './given.ts';
+
+type Db = Kysely<Database>;
+type Row = Selectable<DisksTable>;
+
+/** A file below the storage path. */
+export const StoredImage = z.object({ file: z.string(), format: DiskFormat });
+export type StoredImage = z.infer<typeof StoredImage>;
+
+function toDisk(row: Row) {
+  return {
+    id: DiskId.parse(row.id),
+    name: row.name,
+    file: row.file,
+    format: DiskFormat.parse(row.format),
+    sizeBytes: row.size_bytes,
+    /** What it lies on, the nearest first. */
+    chain: z.array(StoredImage).parse(row.chain),
+    image: row.image,
+    vmId: row.vm_id === null ? null : VmId.parse(row.vm_id),
+    slot: row.slot,
+    readOnly: row.read_only,
+    attachment: row.attachment === null ? null : VmDisk.shape.state.parse(row.attachment),
+    createdAt: row.created_at.toISOString(),
+    createdBy: row.created_by,
+  };
+}
+export type DiskRow = ReturnType<typeof toDisk>;
+
+export type NewDiskRow = Omit<DiskRow, 'createdAt'>;
+
+export async function insertDisk(db: Db, disk: NewDiskRow): Promise<DiskRow> {
+  const row = await db
+    .insertInto('disks')
+    .values({
+      id: disk.id,
+      name: disk.name,
+      file: disk.file,
+      format: disk.format,
+      size_bytes: disk.sizeBytes,
+      chain: JSON.stringify(disk.chain),
+      image: disk.image,
+      vm_id: disk.vmId,
+      slot: disk.slot,
+      read_only: disk.readOnly,
+      attachment: disk.attachment,
+      created_by: disk.createdBy,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  return toDisk(row);
+}
+
+export async function findDisk(db: Db, id: string): Promise<DiskRow | undefined> {
+  const row = await db.selectFrom('disks').selectAll().where('id', '=', id).executeTakeFirst();
+  return row && toDisk(row);
+}
+
+export async function lockDisk(trx: Db, id: string): Promise<DiskRow | undefined> {
+  const row = await trx.selectFrom('disks').selectAll().where('id', '=', id).forUpdate().executeTakeFirst();
+  return row && toDisk(row);
+}
+
+/** In the machine's order. Expected plan: idx_disks_slot. */
+export async function listDisksOf(db: Db, vmId: string): Promise<DiskRow[]> {
+  const rows = await db.selectFrom('disks').selectAll().where('vm_id', '=', vmId).orderBy('slot').execute();
+  return rows.map(toDisk);
+}
+
+export async function listDisks(db: Db): Promise<(DiskRow & { vmName: string | null })[]> {
+  const rows = await db
+    .selectFrom('disks')
+    .leftJoin('vms', 'vms.id', 'disks.vm_id')
+    .selectAll('disks')
+    .select('vms.name as vm_name')
+    .orderBy(sql`disks.name collate "C"`)
+    .orderBy('disks.id')
+    .execute();
+  return rows.map((row) => ({ ...toDisk(row), vmName: row.vm_name }));
+}
+
+export type DiskPatch = Partial<
+  Pick<DiskRow, 'file' | 'format' | 'sizeBytes' | 'chain' | 'vmId' | 'slot' | 'readOnly' | 'attachment'>
+>;
+
+export async function updateDisk(db: Db, id: string, patch: DiskPatch): Promise<void> {
+  const columns = {
+    file: patch.file,
+    format: patch.format,
+    size_bytes: patch.sizeBytes,
+    chain: patch.chain && JSON.stringify(patch.chain),
+    vm_id: patch.vmId,
+    slot: patch.slot,
+    read_only: patch.readOnly,
+    attachment: patch.attachment,
+  };
+  await db.updateTable('disks').set(given(columns)).where('id', '=', id).execute();
+}
+
+export const detached = { vmId: null, slot: null, attachment: null } as const;
+
+/** The first free place behind all disks of a machine. */
+export async function nextSlot(trx: Db, vmId: string): Promise<number> {
+  const { slot } = await trx
+    .selectFrom('disks')
+    .select(sql<number>`coalesce(max(slot), 0) + 1`.as('slot'))
+    .where('vm_id', '=', vmId)
+    .executeTakeFirstOrThrow();
+  return slot;
+}
+
+export async function deleteDisk(trx: Db, id: string): Promise<void> {
+  await trx.deleteFrom('disks').where('id', '=', id).execute();
+}
+
+/** What happened to a machine's disks while it went away: what was being detached is, what was being attached too. */
+export async function settleDisks(db: Db, vmId: string): Promise<void> {
+  await db
+    .updateTable('disks')
+    .set({ vm_id: null, slot: null, attachment: null })
+    .where('vm_id', '=', vmId)
+    .where('attachment', '=', 'detaching')
+    .execute();
+  await db
+    .updateTable('disks')
+    .set({ attachment: 'attached' })
+    .where('vm_id', '=', vmId)
+    .where('slot', '>', 0)
+    .where('attachment', '=', 'attaching')
+    .execute();
+}
+
+/** Those of the given files that a disk or a snapshot still needs. */
+export async function filterNeeded(db: Db, files: readonly string[]): Promise<Set<string>> {
+  if (files.length === 0) return new Set();
+  const { rows } = await sql<{ file: string }>`
+    with needed as (
+      select file from disks
+      union all
+      select below->>'file' from disks, jsonb_array_elements(chain) as below
+      union all
+      select kept.value->>'file' from vm_snapshots, jsonb_each(files) as kept
+      union all
+      select below->>'file' from vm_snapshots, jsonb_each(files) as kept, jsonb_array_elements(kept.value->'chain') as below
+    )
+    select distinct file from needed where file = any(${[...files]}::text[])`.execute(db);
+  return new Set(rows.map(({ file }) => file));
+}

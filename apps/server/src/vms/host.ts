@@ -1,0 +1,120 @@
+import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
+import { availableParallelism, freemem, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { availableMemory } from 'node:process';
+import { CodedError, type VmHost } from '@vmo/contract';
+import type { HostCapabilities } from '@vmo/hypervisor';
+import type { Logger } from '../kernel/logger.ts';
+import type { Hypervisor } from './hypervisor.ts';
+import type { Images } from './images.ts';
+
+const mib = 1024 * 1024;
+export const smallGuest = { kernel: 'small-guest.kernel', initrd: 'small-guest.initrd' } as const;
+
+const kvmWords = 'being tried: guests are booted with and without KVM, which takes some seconds; ask again';
+
+export interface HostDeps {
+  hypervisor: Hypervisor;
+  images: Images;
+  /** Machines of ours that may have a process. */
+  listOurs(): Promise<ReadonlySet<string>>;
+  logger: Logger;
+}
+
+/** What this host can do for machines. */
+export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
+  let known: HostCapabilities | null = null;
+  let trying: Promise<HostCapabilities> | null = null;
+
+  /** One trial at a time; whoever asks meanwhile gets its answer. */
+  function probe(again: boolean): Promise<HostCapabilities> {
+    trying ??= hypervisor
+      .probe(again)
+      .then((found) => (known = found))
+      .finally(() => {
+        trying = null;
+      });
+    return trying;
+  }
+
+  async function describe(): Promise<VmHost> {
+    const [{ root }, missing, ours] = await Promise.all([
+      hypervisor.storage(),
+      hypervisor.smallGuest.missing(),
+      listOurs(),
+    ]);
+    const disk = await statfs(root).catch(() => null);
+    const strangers = await hypervisor.driver.strangers(ours).catch((error: unknown) => {
+      logger.warn({ err: error }, 'other machines of this host could not be looked for');
+      return [];
+    });
+    const features = known ? Object.entries(known.features).filter(([, there]) => there) : [];
+    return {
+      qemu: known?.qemu ?? null,
+      accelerator: known?.accelerator ?? null,
+      kvm: known?.kvm ?? 'absent',
+      words: known ? known.words.join('. ') : (hypervisor.missing() ?? kvmWords),
+      features: features.map(([name]) => kebab(name)),
+      cpus: availableParallelism(),
+      memoryMib: Math.floor(totalmem() / mib),
+      freeMemoryMib: Math.floor(Math.max(availableMemory(), freemem()) / mib),
+      storagePath: root,
+      freeStorageBytes: disk ? disk.bavail * disk.bsize : null,
+      probedAt: known?.probedAt.toISOString() ?? null,
+      tryVm: {
+        possible: missing === null && hypervisor.missing() === null,
+        install: missing ?? hypervisor.missing(),
+      },
+      strangers: strangers.map(({ pid, name, evidence }) => ({ pid, name, evidence })),
+      dryRun: hypervisor.dryRun,
+    };
+  }
+
+  return {
+    /** At once: what is not known yet is being tried in the background. */
+    async get(): Promise<VmHost> {
+      if (!known) {
+        probe(false).catch((error: unknown) => {
+          logger.warn({ err: error }, 'what this host can do for machines could not be tried');
+        });
+      }
+      return describe();
+    },
+
+    async tryAgain(): Promise<VmHost> {
+      await trying?.catch(() => undefined);
+      await probe(true);
+      return describe();
+    },
+
+    /**
+     * Puts the small guest among the images.
+     * @throws CodedError VM_IMPOSSIBLE which names what to install
+     */
+    async buildSmallGuest(): Promise<void> {
+      const missing = hypervisor.missing() ?? (await hypervisor.smallGuest.missing());
+      if (missing !== null) throw new CodedError('VM_IMPOSSIBLE', missing);
+      const built = await hypervisor.smallGuest.build();
+      const folder = await images.folder();
+      await mkdir(folder, { recursive: true });
+      await put(built.kernel, join(folder, smallGuest.kernel));
+      await put(built.initrd, join(folder, smallGuest.initrd));
+      await images.scan();
+    },
+  };
+}
+
+export type VmsHost = ReturnType<typeof createHost>;
+
+/** Whole or not at all: machines that run have their kernel in memory, and read it no more. */
+async function put(source: string, target: string): Promise<void> {
+  const temporary = join(dirname(target), `.${process.pid}.${Date.now()}.part`);
+  try {
+    await copyFile(source, temporary);
+    await rename(temporary, target);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -1,0 +1,221 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Snapshot, Vm } from '@vmo/contract';
+import { until } from '@vmo/testkit';
+import { newId } from '../kernel/ids.ts';
+import { createFakeHypervisor } from './fake-driver.test.support.ts';
+import { owner, startDatacenter, type Datacenter } from './harness.test.support.ts';
+
+const fake = createFakeHypervisor();
+let center: Datacenter;
+beforeAll(async () => {
+  center = await startDatacenter({ driver: () => fake.driver, strategy: () => fake.strategy });
+}, 60_000);
+afterEach(async () => {
+  fake.stubborn = false;
+  await center.stopAll();
+});
+afterAll(() => center[Symbol.asyncDispose]());
+
+const mib = 1024 * 1024;
+const refusal = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => null,
+    (error: unknown) => error,
+  );
+
+async function take(vm: Vm, name: string, kind?: 'ram' | 'disk'): Promise<Snapshot> {
+  const { snapshot, operation } = await center.vms.snapshots.create(owner, vm.id, {
+    name,
+    ...(kind && { kind }),
+  });
+  await center.done(operation);
+  return snapshot;
+}
+
+const tree = async (vm: Vm) => {
+  const all = await center.vms.snapshots.list(vm.id);
+  const nameOf = (id: string | null) => all.find((one) => one.id === id)?.name ?? null;
+  return all.map(({ name, parentId, current }) => `${nameOf(parentId) ?? '-'}>${name}${current ? '*' : ''}`);
+};
+const files = async (vm: Vm) =>
+  (await readdir(join(center.storage, 'vms', vm.id))).filter((name) => name.endsWith('.qcow2'));
+const start = async (vm: Vm) => center.done(await center.vms.act(owner, vm.id, 'start'));
+
+describe('snapshots of a stopped machine', () => {
+  it('are none when we ended while one was taken, and stay when we ended while one was deleted', async () => {
+    const vm = await center.machine('interrupted');
+    await take(vm, 'kept');
+    const common = { vm_id: vm.id, created_by: 'owner' };
+    for (const kind of ['snapshot', 'delete-snapshot']) {
+      await center.db
+        .insertInto('vm_operations')
+        .values({ ...common, id: newId(), vm_name: vm.name, kind, status: 'running', started_at: new Date() })
+        .execute();
+    }
+    await center.db
+      .insertInto('vm_snapshots')
+      .values({ ...common, id: newId(), name: 'half', kind: 'disk', state: 'creating' })
+      .execute();
+    await center.db
+      .updateTable('vm_snapshots')
+      .set({ state: 'deleting' })
+      .where('name', '=', 'kept')
+      .execute();
+    await center.restart();
+    const left = await center.vms.snapshots.list(vm.id);
+    expect(left.map(({ name, state }) => [name, state])).toEqual([['kept', 'ready']]);
+    const ended = await until('the end of both', async () => {
+      const all = await center.vms.operations(vm.id);
+      return all.every(({ finishedAt }) => finishedAt !== null) && all;
+    });
+    expect(ended.filter(({ status }) => status === 'failed')).toHaveLength(2);
+  });
+
+  it('make a tree, by going back and on from an earlier one', async () => {
+    const vm = await center.machine('tree');
+    const one = await take(vm, 'one');
+    await take(vm, 'two');
+    expect(await tree(vm)).toEqual(['->one', 'one>two*']);
+    await center.done(await center.vms.snapshots.restore(owner, one.id));
+    expect(await tree(vm)).toEqual(['->one*', 'one>two']);
+    await take(vm, 'three');
+    expect(await tree(vm)).toEqual(['->one', 'one>two', 'one>three*']);
+  });
+
+  it('go one after another, in any order, and leave one file', async () => {
+    const vm = await center.machine('merging');
+    const [one, two, three] = [await take(vm, 'one'), await take(vm, 'two'), await take(vm, 'three')];
+    expect(await files(vm)).toHaveLength(4);
+    for (const snapshot of [two, one, three]) {
+      expect((await center.done(await center.vms.snapshots.remove(owner, snapshot.id))).result).not.toContain(
+        'stay',
+      );
+    }
+    expect(await tree(vm)).toEqual([]);
+    expect(await files(vm)).toHaveLength(1);
+    await start(vm);
+  });
+
+  it('keep their bytes where two others lie on them', async () => {
+    const vm = await center.machine('shared');
+    const one = await take(vm, 'one');
+    await take(vm, 'two');
+    await center.done(await center.vms.snapshots.restore(owner, one.id));
+    expect((await center.done(await center.vms.snapshots.remove(owner, one.id))).result).toContain('stay');
+    expect(await tree(vm)).toEqual(['->two']);
+  });
+
+  it('have names of their own', async () => {
+    const vm = await center.machine('named');
+    await take(vm, 'one');
+    expect(await refusal(take(vm, 'One'))).toMatchObject({ code: 'NAME_TAKEN' });
+  });
+
+  it('cannot have memory', async () => {
+    const vm = await center.machine('asleep');
+    expect(
+      await refusal(center.vms.snapshots.create(owner, vm.id, { name: 'x', kind: 'ram' })),
+    ).toMatchObject({
+      code: 'VM_WRONG_STATE',
+    });
+  });
+});
+
+describe('snapshots of a running machine', () => {
+  it('have memory unless asked otherwise, and are found under their own tag', async () => {
+    const vm = await center.machine('awake');
+    await start(vm);
+    const ram = await take(vm, 'with-memory');
+    await center.done(await center.vms.snapshots.restore(owner, ram.id));
+    expect(fake.machines.get(vm.id)?.asked).toEqual([`save vmo-${ram.id}`, `load vmo-${ram.id}`]);
+    const disk = await take(vm, 'disk-only', 'disk');
+    expect(await refusal(center.vms.snapshots.restore(owner, disk.id))).toMatchObject({
+      code: 'VM_WRONG_STATE',
+      message: expect.stringContaining('stop it') as string,
+    });
+    expect(await center.ended(await center.vms.snapshots.restore(owner, ram.id))).toMatchObject({
+      status: 'failed',
+    });
+    await center.done(await center.vms.snapshots.remove(owner, disk.id));
+    await center.done(await center.vms.snapshots.restore(owner, ram.id));
+    await center.done(await center.vms.snapshots.remove(owner, ram.id));
+    expect(await tree(vm)).toEqual([]);
+  });
+});
+
+describe('disks', () => {
+  it('are attached to one machine at a time, and not deleted meanwhile', async () => {
+    const [one, two] = [await center.machine('one'), await center.machine('two')];
+    const disk = await center.vms.disks.create(owner, { name: 'data', sizeBytes: mib });
+    await center.done(await center.vms.attachDisk(owner, one.id, { diskId: disk.id }));
+    expect(await refusal(center.vms.attachDisk(owner, two.id, { diskId: disk.id }))).toMatchObject({
+      code: 'DISK_IN_USE',
+      message: 'the disk data is attached to one',
+    });
+    expect(await refusal(center.vms.disks.remove(owner, disk.id))).toMatchObject({ code: 'DISK_IN_USE' });
+    expect(await center.vms.disks.list()).toContainEqual(
+      expect.objectContaining({ name: 'data', vmName: 'one', usedBytes: expect.any(Number) as number }),
+    );
+    await center.done(await center.vms.detachDisk(owner, one.id, disk.id));
+    await center.vms.disks.remove(owner, disk.id);
+    expect(await readdir(join(center.storage, 'disks'))).not.toContain(`${disk.id}.qcow2`);
+  });
+
+  it('of a guest that does not let go are being detached until it does', async () => {
+    const vm = await center.machine('stubborn');
+    const disk = await center.vms.disks.create(owner, { name: 'held', sizeBytes: mib });
+    await start(vm);
+    await center.done(await center.vms.attachDisk(owner, vm.id, { diskId: disk.id }));
+    fake.stubborn = true;
+    const { result } = await center.done(await center.vms.detachDisk(owner, vm.id, disk.id));
+    expect(result).toContain('has not let go');
+    expect((await center.vms.get(vm.id)).disks).toMatchObject([{ root: true }, { state: 'detaching' }]);
+    fake.machines.get(vm.id)?.letGoOf(disk.id);
+    await center.when(vm.id, ({ disks }) => disks.length === 1);
+  });
+
+  it('grow, also through a running machine, and never shrink', async () => {
+    const vm = await center.machine('growing');
+    const [root] = vm.disks;
+    if (!root) throw new Error('it has no disk');
+    expect(await center.vms.disks.resize(owner, root.id, { sizeBytes: 2 * mib })).toMatchObject({
+      sizeBytes: 2 * mib,
+    });
+    await start(vm);
+    await center.vms.disks.resize(owner, root.id, { sizeBytes: 3 * mib });
+    expect(fake.machines.get(vm.id)?.asked).toEqual([`resize ${root.id} ${3 * mib}`]);
+    expect(await refusal(center.vms.disks.resize(owner, root.id, { sizeBytes: mib }))).toMatchObject({
+      code: 'INVALID_INPUT',
+    });
+  });
+
+  it('the first of which stays as long as its machine', async () => {
+    const vm = await center.machine('rooted');
+    const [root] = vm.disks;
+    if (!root) throw new Error('it has no disk');
+    expect(await refusal(center.vms.detachDisk(owner, vm.id, root.id))).toMatchObject({
+      code: 'VM_IMPOSSIBLE',
+    });
+  });
+
+  it('are copied with their machine, and stay when it is deleted', async () => {
+    const vm = await center.machine('original');
+    const disk = await center.vms.disks.create(owner, { name: 'data', sizeBytes: mib });
+    await center.done(await center.vms.attachDisk(owner, vm.id, { diskId: disk.id }));
+    await take(vm, 'kept');
+    const made = await center.vms.clone(owner, vm.id, 'copy');
+    await center.done(made.operation);
+    const copy = await center.vms.get(made.vm.id);
+    expect(copy.disks).toMatchObject([{ name: 'copy', root: true }, { name: 'copy-data' }]);
+    await start(copy);
+    const { result } = await center.done(await center.vms.remove(owner, vm.id, false));
+    expect(result).toBe('deleted; 1 of its disks stays');
+    expect(await readdir(join(center.storage, 'vms'))).not.toContain(vm.id);
+    expect(await center.vms.disks.list()).toContainEqual(
+      expect.objectContaining({ id: disk.id, vmId: null }),
+    );
+    expect(await refusal(center.vms.get(vm.id))).toMatchObject({ code: 'VM_NOT_FOUND' });
+  });
+});

@@ -1,0 +1,161 @@
+import type { MachineDisk, MachineSpec, StopRung } from '@vmo/contract';
+
+/**
+ * What stands between the cockpit and a hypervisor: QEMU today, libvirt, Proxmox and clouds later. Nothing above it
+ * knows which. Every file is named below the storage path.
+ */
+export interface Driver {
+  readonly kind: 'qemu';
+  /** Says what it would do: nothing is made, changed or started. */
+  readonly dryRun: boolean;
+  /**
+   * Makes everything ready for a start: directory, rights, ports. What it answers is run detached, as any job.
+   * @throws DriverError when this host cannot run it, and provably nothing was started
+   */
+  prepare(spec: MachineSpec, options: PrepareOptions): Promise<PreparedMachine>;
+  /**
+   * Takes hold of a machine that runs, also of one that an earlier process of ours has started: by its identity (pid,
+   * start time, boot id) and then by its own word (`query-uuid`). null: it does not run.
+   */
+  connect(id: string): Promise<Machine | null>;
+  /** Takes away what was made on the host for a machine that has ended, as its network device. May be called again. */
+  release(id: string): Promise<void>;
+  /** Hypervisor processes that are none of ours, with what speaks for it. They are never touched. */
+  strangers(ours: ReadonlySet<string>): Promise<Stranger[]>;
+  /** Lets go of everything; machines run on. */
+  close(): Promise<void>;
+}
+
+export interface PrepareOptions {
+  /** The run directory: the machine's own words go to its `stdout` and `stderr`, its serial console to `boot`. */
+  runDirectory: string;
+}
+
+export interface PreparedMachine {
+  /** Program and arguments, to be run in `directory`. */
+  argv: readonly string[];
+  /** The hypervisor's own command, for people. */
+  shown: readonly string[];
+  directory: string;
+  environment: Readonly<Record<string, string>>;
+  accelerator: 'kvm' | 'tcg';
+  version: string;
+  /** Forwarded ports, on 127.0.0.1. */
+  ports: readonly { guest: number; host: number }[];
+}
+
+export interface Stranger {
+  pid: number;
+  name: string;
+  evidence: string;
+}
+
+/**
+ * running and paused as the hypervisor says · silent: it does not answer, and is not dead · ended: its process is gone.
+ */
+export type MachineStatus = 'starting' | 'running' | 'paused' | 'silent' | 'ended';
+
+export interface MachineEvent {
+  /** As the hypervisor calls it, for example SHUTDOWN, RESET, DEVICE_DELETED, GUEST_PANICKED. */
+  name: string;
+  words: string;
+}
+
+/** How long each rung of the stop ladder may take, in milliseconds. */
+export interface LadderTimes {
+  guestAgent: number;
+  /** From the second press of the power button, 500 ms after the first. */
+  acpi: number;
+  quit: number;
+  sigterm: number;
+}
+
+/** One running machine. It outlives us: `close` lets go of it. Every method may throw {@link DriverError}. */
+export interface Machine {
+  readonly id: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly accelerator: 'kvm' | 'tcg';
+  /** Forwarded ports, on 127.0.0.1. */
+  readonly ports: readonly { guest: number; host: number }[];
+  readonly status: MachineStatus;
+  /** Told after every change of status. @returns the way to stop */
+  onStatus(listener: (status: MachineStatus) => void): () => void;
+  onEvent(listener: (event: MachineEvent) => void): () => void;
+  /** When it is gone: which rung of the ladder it was, and the words for it. Never rejects. */
+  readonly ended: Promise<{ rung: StopRung; words: string }>;
+
+  /** Climbs: guest agent, power button twice, quit, SIGTERM, SIGKILL. Joins a climb that is under way. */
+  stop(times?: Partial<LadderTimes>): Promise<StopRung>;
+  /** Pulls the plug: quit, at once SIGKILL where that is not answered. */
+  kill(): Promise<StopRung>;
+  reset(): Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+
+  attachDisk(disk: MachineDisk): Promise<void>;
+  /** pending: the guest has not let go of it; `onDetached` tells when it has. */
+  detachDisk(diskId: string): Promise<'detached' | 'pending'>;
+  onDetached(listener: (diskId: string) => void): () => void;
+  resizeDisk(diskId: string, sizeBytes: number): Promise<void>;
+  /** Disks that it has now, by the ids that we gave them. */
+  disks(): Promise<{ diskId: string; state: 'attached' | 'detaching' }[]>;
+
+  /**
+   * CPUs and memory now. @returns what came of it, in words
+   * @throws DriverError `impossible` with the reason, before anything is tried
+   */
+  resize(change: { cpus?: number; memoryMib?: number; balloonMib?: number }): Promise<string>;
+  /** What the guest really has. */
+  guestMemoryMib(): Promise<number | null>;
+
+  /** Memory, devices and disks into the disks themselves, under this tag. The machine goes on. */
+  saveSnapshot(tag: string, diskIds: readonly string[]): Promise<void>;
+  loadSnapshot(tag: string, diskIds: readonly string[]): Promise<void>;
+  deleteSnapshot(tag: string, diskIds: readonly string[]): Promise<void>;
+  /** From now on each of these disks is written to a fresh overlay on what it is now. */
+  takeOverlays(overlays: readonly { diskId: string; file: string }[]): Promise<void>;
+  /** Puts the top overlay of a disk into what lies below it, and goes on with that. */
+  commitOverlay(diskId: string, baseFile: string): Promise<void>;
+
+  /** PNG. */
+  screenshot(): Promise<Buffer>;
+  /** Into its serial console. */
+  input(data: string): Promise<void>;
+  /** The Unix socket of its screen (RFB); null: it has none. */
+  readonly vncSocket: string | null;
+  /** Whether the guest agent answers now. */
+  hasGuestAgent(): Promise<boolean>;
+  /** Counters since its start, for rates. */
+  sample(): Promise<MachineSample>;
+  close(): void;
+}
+
+/** Counters grow; null: not told. */
+export interface MachineSample {
+  at: number;
+  cpuSeconds: number | null;
+  memoryMib: number | null;
+  guestUsedMib: number | null;
+  diskReadBytes: number | null;
+  diskWriteBytes: number | null;
+  networkReceivedBytes: number | null;
+  networkSentBytes: number | null;
+}
+
+/**
+ * no-hypervisor: it is not installed · impossible: not on this host, not in this state, not with this guest ·
+ * refused: the hypervisor said no · silent: it does not answer · gone: it has ended.
+ */
+export type DriverProblem = 'no-hypervisor' | 'impossible' | 'refused' | 'silent' | 'gone';
+
+/** The message is for people. */
+export class DriverError extends Error {
+  readonly problem: DriverProblem;
+
+  constructor(problem: DriverProblem, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'DriverError';
+    this.problem = problem;
+  }
+}

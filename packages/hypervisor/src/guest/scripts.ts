@@ -1,0 +1,132 @@
+/**
+ * What the guest runs, for busybox's shell. Waiting is done by the kernel's own messages (`uevent`) rather than by
+ * looking again and again: twenty idle guests must leave the host alone.
+ */
+
+/** Process 1. */
+export const init = `#!/bin/sh
+export PATH=/bin HOME=/root TERM=linux
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
+mkdir -p /dev/virtio-ports
+
+net=on
+run=
+ignore_powerdown=
+for word in $(cat /proc/cmdline); do
+  case "$word" in
+    vmo.net=off) net=off ;;
+    vmo.ignore_powerdown) ignore_powerdown=yes ;;
+    vmo.run=*) run="\${word#vmo.run=}" ;;
+  esac
+done
+echo $net > /run/net
+
+# Listens before there are any devices, so that none is missed.
+uevent /etc/hotplug > /dev/null 2>&1 &
+# What virtio-mem brings is used at once, and can be taken away again.
+echo online_movable > /sys/devices/system/memory/auto_online_blocks 2> /dev/null
+modprobe -qa virtio_pci button evdev
+# Machines without PCI show their devices through ACPI.
+for device in /sys/bus/acpi/devices/LNRO0005:*; do
+  [ -e "$device" ] && modprobe -q virtio_mmio
+  break
+done
+[ -d /sys/bus/virtio/devices/virtio0 ] && modprobe -qa $(cat /sys/bus/virtio/devices/*/modalias)
+hostname guest
+ip link set lo up
+
+# Those that were there before anybody listened.
+for device in /sys/class/virtio-ports/vport* /sys/class/net/eth*; do
+  [ -e "$device" ] || continue
+  real=$(readlink -f "$device")
+  ACTION=add DEVPATH="\${real#/sys}" SUBSYSTEM=$(basename "$(dirname "$device")") /etc/hotplug
+done
+
+[ -n "$ignore_powerdown" ] || acpid -l /run/acpid.log -p /run/acpid.pid
+
+read -r up rest < /proc/uptime
+echo "vmo-guest ready: $(uname -srm), up $up s"
+if [ -n "$run" ]; then
+  echo "$run" | base64 -d > /run/command
+  sh /run/command
+fi
+# What poweroff, halt and reboot send; waiting for the shell can be interrupted by it.
+trap 'exec /bin/busybox poweroff -f' USR2
+trap 'exec /bin/busybox halt -f' USR1
+trap 'exec /bin/busybox reboot -f' TERM
+export PS1='vmo:\\w# '
+cd /root
+while :; do
+  setsid cttyhack sh < /dev/console > /dev/console 2>&1 &
+  wait $!
+done
+`;
+
+/** Told of every device that comes or changes; safe to be told twice. */
+export const hotplug = `#!/bin/sh
+export PATH=/bin
+[ "$ACTION" = add ] && [ -n "$MODALIAS" ] && modprobe -q "$MODALIAS"
+case "$SUBSYSTEM:$ACTION" in
+  cpu:add)
+    echo 1 > "/sys$DEVPATH/online"
+    ;;
+  net:add)
+    name=$(basename "$DEVPATH")
+    read -r net < /run/net
+    [ "$net" = on ] && [ "$name" != lo ] && mkdir "/run/net.$name" 2> /dev/null || exit 0
+    ip link set "$name" up
+    udhcpc -b -S -i "$name" -p "/run/udhcpc.$name" -s /etc/udhcpc > /dev/null 2>&1
+    ;;
+  net:remove)
+    rmdir "/run/net.$(basename "$DEVPATH")"
+    ;;
+  virtio-ports:add | virtio-ports:change)
+    # The name comes a moment after the port, with the second message.
+    read -r name < "/sys$DEVPATH/name" || exit 0
+    port=/dev/virtio-ports/$name
+    ln -sf "../$(basename "$DEVPATH")" "$port"
+    [ "$name" = org.qemu.guest_agent.0 ] && [ -x /bin/qemu-ga ] && mkdir /run/agent 2> /dev/null || exit 0
+    qemu-ga -d -m virtio-serial -p "$port" -t /run -f /run/qemu-ga.pid -l /run/qemu-ga.log
+    ;;
+esac
+`;
+
+/** The power button. Without -f it would ask process 1, which may be busy with a command. */
+export const powerButton = `#!/bin/sh
+exec /bin/busybox poweroff -f
+`;
+
+/** Called by busybox's DHCP client. */
+export const udhcpc = `#!/bin/sh
+export PATH=/bin
+case "$1" in
+  deconfig) ip addr flush dev "$interface" ;;
+  bound | renew)
+    ip addr add "$ip/\${mask:-24}" dev "$interface"
+    [ -n "$router" ] && ip route add default via "$router" dev "$interface"
+    for server in $dns; do echo "nameserver $server"; done > /etc/resolv.conf
+    ;;
+esac
+`;
+
+/** What the guest agent calls; busybox has none. */
+export const shutdown = `#!/bin/sh
+for word in "$@"; do
+  case "$word" in
+    -r) exec /bin/busybox reboot -f ;;
+    -H) exec /bin/busybox halt -f ;;
+  esac
+done
+exec /bin/busybox poweroff -f
+`;
+
+export const osRelease = `ID=vmo-guest
+NAME="vmo small guest"
+PRETTY_NAME="vmo small guest"
+`;

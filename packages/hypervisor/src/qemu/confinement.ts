@@ -1,0 +1,95 @@
+import { constants } from 'node:fs';
+import { chmod, lchown, mkdir, open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DriverError } from '../driver.ts';
+import { findProgram } from '../program.ts';
+import type { Storage } from '../images/storage.ts';
+import { runFolder } from './layout.ts';
+
+/** As whom QEMU runs. */
+export interface Owner {
+  name: string;
+  uid: number;
+  gid: number;
+}
+
+/** Root's own rights are given up before QEMU begins; whoever else we are, QEMU is the same. */
+const isRoot = () => process.getuid?.() === 0;
+
+/**
+ * @param wanted a name of /etc/passwd; default: `libvirt-qemu` where libvirt has made that user, else `nobody`
+ * @returns null: QEMU is to run as ourselves
+ */
+export async function findOwner(wanted: string | undefined): Promise<Owner | null> {
+  if (!isRoot()) return null;
+  const users = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
+  for (const name of wanted === undefined ? ['libvirt-qemu', 'nobody'] : [wanted]) {
+    const found = users.find(([user]) => user === name);
+    const uid = Number(found?.[2]);
+    const gid = Number(found?.[3]);
+    if (found && Number.isInteger(uid) && Number.isInteger(gid) && uid !== 0) return { name, uid, gid };
+  }
+  throw new DriverError('impossible', `there is no user ${wanted ?? 'nobody'} here, as whom QEMU could run`);
+}
+
+/** What stands before QEMU's own words: the program that gives up rights, and then becomes QEMU. */
+export async function confine(owner: Owner | null, kvm: boolean): Promise<string[]> {
+  const setpriv = findProgram('setpriv');
+  if (setpriv === null) {
+    if (owner === null) return [];
+    throw new DriverError('impossible', 'setpriv (util-linux) is missing: QEMU would have to run as root');
+  }
+  if (owner === null) return [setpriv, '--no-new-privs', '--'];
+  const kvmGroup = kvm ? (await stat('/dev/kvm')).gid : null;
+  return [
+    ...[setpriv, '--reuid', String(owner.uid), '--regid', String(owner.gid)],
+    ...(kvmGroup === null ? ['--clear-groups'] : ['--groups', String(kvmGroup)]),
+    ...['--inh-caps=-all', '--no-new-privs', '--'],
+  ];
+}
+
+/** The machine's folder, and the ways to it: others may pass, and see nothing. */
+export async function makeFolders(storage: Storage, vmDirectory: string, owner: Owner | null): Promise<void> {
+  const run = join(vmDirectory, runFolder);
+  await mkdir(vmDirectory, { mode: 0o711 }).catch(ignoreExisting);
+  await mkdir(run, { mode: 0o700 }).catch(ignoreExisting);
+  if (!owner) return;
+  const ways = [
+    storage.root,
+    ...['images', 'disks', 'vms'].map((name) => join(storage.root, name)),
+    vmDirectory,
+  ];
+  for (const way of ways) await chmod(way, ((await stat(way)).mode & 0o7777) | 0o011);
+  await lchown(run, owner.uid, owner.gid);
+}
+
+function ignoreExisting(error: unknown): void {
+  if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+}
+
+/**
+ * Gives QEMU its right to a file: images are everybody's and nobody's to change, so it may read them; disks are its own.
+ * Not by name, which could have become a link meanwhile.
+ */
+export async function admit(storage: Storage, file: string, owner: Owner | null): Promise<void> {
+  const opened = await storage.openInside(file);
+  await using handle = opened.file;
+  if (!owner) return;
+  const { mode, gid } = await handle.stat();
+  if (opened.path.startsWith(join(storage.root, 'images/'))) {
+    if ((mode & 0o004) !== 0 || ((mode & 0o040) !== 0 && gid === owner.gid)) return;
+    await handle.chmod((mode & 0o7777) | 0o044);
+    return;
+  }
+  await handle.chown(owner.uid, owner.gid);
+  await handle.chmod(0o600);
+}
+
+/** Reads a file that QEMU has written: no link that it may have put there is followed. */
+export async function readOwn(path: string, maxBytes: number): Promise<Buffer> {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const stats = await file.stat();
+  if (!stats.isFile() || stats.nlink > 1 || stats.size > maxBytes)
+    throw new DriverError('refused', `QEMU left something else than a file at ${path}`);
+  return await file.readFile();
+}

@@ -1,0 +1,157 @@
+import { findProgram, lastWords, runProgram } from '../program.ts';
+import { stat } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import { DriverError } from '../driver.ts';
+import type { Storage } from '../images/storage.ts';
+import { blockNode, type Layer } from './block.ts';
+import { admit, type Owner } from './confinement.ts';
+import { findDisk, writableDisks, type FoundDisk } from './disks.ts';
+import { runJob } from './jobs.ts';
+import { bytesNode, nodeName } from './layout.ts';
+import type { Talk } from './talk.ts';
+
+export interface SnapshotActions {
+  save(tag: string, diskIds: readonly string[]): Promise<void>;
+  load(tag: string, diskIds: readonly string[]): Promise<void>;
+  delete(tag: string, diskIds: readonly string[]): Promise<void>;
+  takeOverlays(overlays: readonly { diskId: string; file: string }[]): Promise<void>;
+  commitOverlay(diskId: string, baseFile: string): Promise<void>;
+}
+
+interface SnapshotDeps {
+  storage: Storage;
+  vmDirectory: string;
+  owner: Owner | null;
+}
+
+const qemuImgMs = 30_000;
+
+export function createSnapshotActions(
+  talk: Talk,
+  { storage, vmDirectory, owner }: SnapshotDeps,
+): SnapshotActions {
+  const { execute } = talk;
+
+  /** The nodes of a snapshot with memory; the first keeps the memory. */
+  async function nodesOf(diskIds: readonly string[]): Promise<{ vmstate: string; devices: string[] }> {
+    const devices: string[] = [];
+    for (const diskId of diskIds) {
+      const { node, inserted } = await findDisk(talk, diskId);
+      if (inserted.drv !== 'qcow2')
+        throw new DriverError(
+          'impossible',
+          `disk ${diskId} is ${inserted.drv}: only qcow2 keeps snapshots in itself`,
+        );
+      if (inserted.ro) throw new DriverError('impossible', `disk ${diskId} is read only`);
+      devices.push(node);
+    }
+    const [vmstate] = devices;
+    if (vmstate === undefined)
+      throw new DriverError('impossible', 'memory is kept in a qcow2 disk, and there is none');
+    return { vmstate, devices };
+  }
+
+  /** Asked before, since a QEMU that has looked for it in vain leaves the guest stopped. */
+  async function requireTag(tag: string, diskIds: readonly string[]): Promise<void> {
+    for (const diskId of diskIds) {
+      const { inserted } = await findDisk(talk, diskId);
+      if (inserted.image.snapshots?.some(({ name }) => name === tag) === true) continue;
+      throw new DriverError('impossible', `disk ${diskId} has no snapshot ${tag}`);
+    }
+  }
+
+  async function requireAll(diskIds: readonly string[]): Promise<void> {
+    const left = (await writableDisks(talk)).filter((diskId) => !diskIds.includes(diskId));
+    if (left.length > 0)
+      throw new DriverError(
+        'impossible',
+        `disk ${left.join(', ')} would not be in the snapshot, and the guest writes to it`,
+      );
+  }
+
+  /** The file of a running disk, from the storage path. */
+  async function fileOf({ node }: FoundDisk): Promise<string> {
+    const nodes = await execute('query-named-block-nodes', { flat: true });
+    const found = nodes.find(({ 'node-name': name }) => name === bytesNode(node));
+    const file = found && relative(storage.root, resolve(vmDirectory, found.file));
+    if (file !== undefined && nodeName(file) === node) return file;
+    throw new DriverError('impossible', `nobody knows the file of ${node}: it is none of ours`);
+  }
+
+  /** Not opened by qemu-img: QEMU has it, and we know of it all that there is to know. */
+  async function makeOverlay(path: string, disk: FoundDisk): Promise<void> {
+    const program = findProgram('qemu-img');
+    if (program === null) throw new DriverError('no-hypervisor', 'qemu-img is missing');
+    if (await stat(path).catch(() => null)) throw new DriverError('impossible', `${path} exists already`);
+    const below = ['-u', '-b', join(storage.root, await fileOf(disk)), '-F', disk.inserted.drv];
+    const size = String(disk.inserted.image['virtual-size']);
+    const args = ['create', '-q', '-f', 'qcow2', ...below, '--', path, size];
+    const end = await runProgram(program, args, { timeoutMs: qemuImgMs });
+    if (end.code !== 0) throw new DriverError('refused', `an overlay could not be made: ${lastWords(end)}`);
+  }
+
+  return {
+    async save(tag, diskIds) {
+      await requireAll(diskIds);
+      const nodes = await nodesOf(diskIds);
+      await runJob(talk, `snapshot ${tag}`, (jobId) =>
+        execute('snapshot-save', { 'job-id': jobId, tag, ...nodes }),
+      );
+    },
+    async load(tag, diskIds) {
+      await requireAll(diskIds);
+      await requireTag(tag, diskIds);
+      const nodes = await nodesOf(diskIds);
+      await runJob(talk, `snapshot ${tag}`, (jobId) =>
+        execute('snapshot-load', { 'job-id': jobId, tag, ...nodes }),
+      );
+    },
+    async delete(tag, diskIds) {
+      await requireTag(tag, diskIds);
+      const { devices } = await nodesOf(diskIds);
+      await runJob(talk, `snapshot ${tag}`, (jobId) =>
+        execute('snapshot-delete', { 'job-id': jobId, tag, devices }),
+      );
+    },
+
+    async takeOverlays(overlays) {
+      const actions: { type: 'blockdev-snapshot'; data: { node: string; overlay: string } }[] = [];
+      try {
+        for (const { diskId, file } of overlays) {
+          const disk = await findDisk(talk, diskId);
+          const path = await storage.resolveInside(file);
+          await makeOverlay(path, disk);
+          await admit(storage, file, owner);
+          const layer: Layer = { file, path, format: 'qcow2', readOnly: false };
+          await execute('blockdev-add', blockNode(layer, null));
+          actions.push({ type: 'blockdev-snapshot', data: { node: disk.node, overlay: nodeName(file) } });
+        }
+        // All of them or none: together they are the machine at one moment.
+        await execute('transaction', { actions });
+      } catch (error) {
+        for (const { data } of actions)
+          await execute('blockdev-del', { 'node-name': data.overlay }).catch(() => undefined);
+        throw error;
+      }
+    },
+
+    async commitOverlay(diskId, baseFile) {
+      const { node } = await findDisk(talk, diskId);
+      const base = nodeName(baseFile);
+      if (baseFile.startsWith('images/'))
+        throw new DriverError('impossible', `${baseFile} is an image: nothing is put into it`);
+      await runJob(
+        talk,
+        `putting disk ${diskId} into what lies below it`,
+        (jobId) =>
+          execute('block-commit', {
+            ...{ 'job-id': jobId, device: node, 'top-node': node, 'base-node': base },
+            ...{ 'auto-dismiss': false },
+          }),
+        // The guest writes on: the job only ends when it is told to switch over.
+        (jobId) => execute('job-complete', { id: jobId }),
+      );
+      await execute('blockdev-del', { 'node-name': node });
+    },
+  };
+}

@@ -230,11 +230,14 @@ export class Shipper {
     return true;
   }
 
-  /** Terminals are never above it: their screen goes on from what is stored. */
+  /**
+   * Terminals and machines are never above it: their screen goes on from what is stored, and nobody waits for the end of a
+   * machine to see its console.
+   */
   async #isAboveLimit(): Promise<boolean> {
     const { job, directory, limits, note } = this.#options;
-    if (job.type === 'terminal' || totalBytes(this.#offsets) < limits.maxLogBytes - limits.tailBytes)
-      return false;
+    if (job.type === 'terminal' || job.type === 'vm') return false;
+    if (totalBytes(this.#offsets) < limits.maxLogBytes - limits.tailBytes) return false;
     if (!this.#full && !(await readCut(directory))) {
       const marker = join(directory, 'full');
       if (!(await runDirectoryExists(marker))) {
@@ -283,6 +286,8 @@ export class Shipper {
 
   /** Stops the job when too much waits in the spool, and lets it go on when it does not any more. */
   #balance(run: Run): void {
+    // A console that is behind is no reason to stop a whole machine.
+    if (this.#options.job.type === 'vm') return;
     if (this.#closed || this.#balancing || this.#full || Date.now() - this.#balanced < balanceMs) return;
     this.#balanced = Date.now();
     this.#balancing = this.#weigh(run)

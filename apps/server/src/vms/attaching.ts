@@ -88,7 +88,10 @@ export function createAttaching({ db, jobs, hypervisor, live, telling }: Attachi
     if (machine) {
       await disks.updateDisk(db, diskId, { attachment: 'detaching' });
       await telling.changed(vm.id);
-      const how = await machine.detachDisk(diskId).catch(async (error: unknown) => {
+      // One that let go while nobody of us was there is gone already.
+      const isThere = (await machine.disks()).some((found) => found.diskId === diskId);
+      const letGo = isThere ? machine.detachDisk(diskId) : Promise.resolve('detached' as const);
+      const how = await letGo.catch(async (error: unknown) => {
         await disks.updateDisk(db, diskId, { attachment: 'attached' });
         await telling.changed(vm.id);
         throw error;

@@ -116,6 +116,7 @@ function createMachine(
   const note = async (words: string): Promise<void> => {
     machine.asked.push(words);
   };
+  const attached = new Set<string>(spec.disks.map(({ id }) => id));
   const machine: FakeMachine = {
     id: spec.id,
     spec,
@@ -149,6 +150,7 @@ function createMachine(
       return () => detachListeners.delete(listener);
     },
     letGoOf(diskId) {
+      attached.delete(diskId);
       for (const listener of detachListeners) listener(diskId);
     },
     ended: ended.promise,
@@ -171,13 +173,18 @@ function createMachine(
       await note('resume');
       machine.become('running');
     },
-    attachDisk: ({ id }) => note(`attach ${id}`),
+    attachDisk({ id }) {
+      attached.add(id);
+      return note(`attach ${id}`);
+    },
     async detachDisk(diskId) {
       await note(`detach ${diskId}`);
-      return run.isStubborn() ? 'pending' : 'detached';
+      if (run.isStubborn()) return 'pending';
+      attached.delete(diskId);
+      return 'detached';
     },
     resizeDisk: (diskId, size) => note(`resize ${diskId} ${size}`),
-    disks: () => Promise.resolve([]),
+    disks: () => Promise.resolve([...attached].map((diskId) => ({ diskId, state: 'attached' }))),
     async resize(change) {
       await note(`resize ${JSON.stringify(change)}`);
       return 'as asked';

@@ -97,11 +97,17 @@ export function createMerging({ db, hypervisor }: { db: Kysely<Database>; hyperv
         const [one, ...more] = above;
         if (!one) continue;
         const kept = 'disk' in one ? one.disk : one.kept;
-        // One with memory lies within the file under a name, and is not touched by what is written now.
-        const isHeld = others.some(
-          (other) =>
-            other.kind === 'disk' && Object.values(other.files).some(({ file }) => file === base.file),
-        );
+        const isNamed = (file: string, ...kinds: SnapshotRow['kind'][]) =>
+          others.some(
+            (other) =>
+              kinds.includes(other.kind) && Object.values(other.files).some((named) => named.file === file),
+          );
+        // One with memory lies within its file under a name: what is written into the file does not touch it, but it must
+        // neither go with the file nor find itself under another file's name.
+        const isHeld =
+          isNamed(base.file, 'disk') ||
+          isNamed(kept.file, 'ram') ||
+          ('snapshot' in one && isNamed(base.file, 'ram'));
         const isElsewhere = 'disk' in one ? one.disk.vmId !== vm.id : kept.format !== base.format;
         if (more.length > 0 || isHeld || isElsewhere) stays = true;
         else if ('disk' in one) await mergeDisk(one.disk, base, machine);

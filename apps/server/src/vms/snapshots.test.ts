@@ -124,6 +124,19 @@ describe('snapshots of a stopped machine', () => {
 });
 
 describe('snapshots of a running machine', () => {
+  it('with memory are kept when an earlier one of the disks, on whose overlay they lie, is deleted', async () => {
+    const vm = await center.machine('both-kinds');
+    const early = await take(vm, 'early');
+    await start(vm);
+    const memory = await take(vm, 'memory', 'ram');
+    const before = await files(vm);
+    await center.done(await center.vms.snapshots.remove(owner, early.id));
+    // The file that holds the memory is still there, and the disk is still on it.
+    expect(await files(vm)).toEqual(before);
+    await center.done(await center.vms.snapshots.restore(owner, memory.id));
+    expect((await center.vms.snapshots.list(vm.id)).map(({ name }) => name)).toEqual(['memory']);
+  });
+
   it('have memory unless asked otherwise, and are found under their own tag', async () => {
     const vm = await center.machine('awake');
     await start(vm);

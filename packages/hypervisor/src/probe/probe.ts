@@ -137,7 +137,13 @@ function judge(kvm: Trial, tcg: Trial): string {
   return `a guest of one sector took ${String(kvm.milliseconds)} ms, and ${String(tcg.milliseconds)} ms without KVM`;
 }
 
-async function tryAll(qemu: string, access: Access, deadlineMs: number): Promise<Tried> {
+/** @param onTimeout told when a trial of a feature was not over in time, as on a machine that is busy */
+async function tryAll(
+  qemu: string,
+  access: Access,
+  deadlineMs: number,
+  onTimeout: () => void,
+): Promise<Tried> {
   const tcg = await tryAccelerator(qemu, 'tcg', tcgDeadlineMs);
   const kvm = access === 'opens' ? await tryAccelerator(qemu, 'kvm', deadlineMs) : null;
   const reason = kvm ? judge(kvm, tcg) : '';
@@ -150,7 +156,7 @@ async function tryAll(qemu: string, access: Access, deadlineMs: number): Promise
       kvm: kvm?.booted === true ? kvm.milliseconds : null,
       tcg: tcg.booted ? tcg.milliseconds : null,
     },
-    features: await tryFeatures(qemu, featureDeadlineMs),
+    features: await tryFeatures(qemu, featureDeadlineMs, onTimeout),
     probedAt: new Date().toISOString(),
   };
 }
@@ -201,8 +207,9 @@ export async function probeHost(options: ProbeOptions): Promise<HostCapabilities
   const key = await keyOf(qemu, device, access);
   let tried = options.again === true ? null : await recall(file, key);
   if (!tried) {
-    tried = await tryAll(qemu.path, access, options.deadlineMs ?? 10_000);
-    await remember(file, key, tried);
+    let timeouts = 0;
+    tried = await tryAll(qemu.path, access, options.deadlineMs ?? 10_000, () => (timeouts += 1));
+    if (timeouts === 0) await remember(file, key, tried);
   }
   const { kvm, bootMilliseconds, features } = tried;
   const tcg = bootMilliseconds.tcg === null ? null : 'tcg';
@@ -214,7 +221,12 @@ export async function probeHost(options: ProbeOptions): Promise<HostCapabilities
     ...common,
     ...{ kvm, bootMilliseconds, features, probedAt: new Date(tried.probedAt) },
     accelerator: kvm === 'works' ? 'kvm' : tcg,
-    words: [kvmSays, ...(kvm === 'works' ? [] : [tcgSays]), ...missing],
+    words: [
+      kvmSays,
+      ...(kvm === 'works' ? [] : [tcgSays]),
+      ...(features.sandbox ? [] : ['QEMU’s seccomp sandbox does not work here: machines run without it']),
+      ...missing,
+    ],
   };
 }
 

@@ -92,12 +92,14 @@ export interface QemuFeatures {
 /** In the way it will be started: a QEMU without spawn=deny, say, is none that can be locked in. */
 export const sandboxArgument = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
 
-export function tryFeatures(qemu: string, deadlineMs: number): Promise<QemuFeatures> {
+/** @param onTimeout told of a trial that was not over in time: it counts as not working, and tells nothing for good */
+export function tryFeatures(qemu: string, deadlineMs: number, onTimeout: () => void): Promise<QemuFeatures> {
   return inTemporaryFolder(async (folder) => {
     // Stopped before the first instruction, and told to quit: it ends with 0 when it took all its arguments.
     const starts = async (...args: string[]) => {
       const whole = [...args, ...bare, '-S', '-monitor', 'stdio'];
       const end = await runQemu(qemu, whole, deadlineMs, 'quit\n');
+      if (end.timedOut) onTimeout();
       return end.code === 0;
     };
     const q35 = ['-machine', 'q35,accel=tcg', '-cpu', 'max'];

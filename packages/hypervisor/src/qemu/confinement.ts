@@ -81,6 +81,9 @@ export async function admit(storage: Storage, file: string, owner: Owner | null)
     await handle.chmod((mode & 0o7777) | 0o044);
     return;
   }
+  // A chain names what lies below a disk, and QEMU could have written that name: our own records are never its.
+  if (!/\.(qcow2|raw)$/.test(opened.path))
+    throw new DriverError('impossible', `${file} is no disk: QEMU gets no right to it`);
   await handle.chown(owner.uid, owner.gid);
   await handle.chmod(0o600);
 }

@@ -5,6 +5,8 @@ import type { JobInfo } from '../qmp/schema.generated.ts';
 import type { Talk } from './talk.ts';
 
 /** An event may be lost with the connection: so it is also asked, this often. */
+/** Far beyond what the memory of any machine takes; one whose process ends is noticed at once. */
+export const jobTimeoutMs = 3_600_000;
 const lookMs = 1_000;
 
 /**
@@ -44,5 +46,6 @@ export async function runJob(
 }
 
 async function findJob(talk: Talk, jobId: string): Promise<JobInfo | undefined> {
-  return (await talk.execute('query-jobs')).find(({ id }) => id === jobId);
+  // QEMU saves and loads memory in the loop that answers: until it is done it says nothing, however long that takes.
+  return (await talk.execute('query-jobs', {}, { timeoutMs: jobTimeoutMs })).find(({ id }) => id === jobId);
 }

@@ -6,7 +6,7 @@ import type { Storage } from '../images/storage.ts';
 import { blockNode, type Layer } from './block.ts';
 import { admit, type Owner } from './confinement.ts';
 import { findDisk, writableDisks, type FoundDisk } from './disks.ts';
-import { runJob } from './jobs.ts';
+import { jobTimeoutMs, runJob } from './jobs.ts';
 import { bytesNode, nodeName } from './layout.ts';
 import type { Talk } from './talk.ts';
 
@@ -95,7 +95,7 @@ export function createSnapshotActions(
       await requireAll(diskIds);
       const nodes = await nodesOf(diskIds);
       await runJob(talk, `snapshot ${tag}`, (jobId) =>
-        execute('snapshot-save', { 'job-id': jobId, tag, ...nodes }),
+        execute('snapshot-save', { 'job-id': jobId, tag, ...nodes }, { timeoutMs: jobTimeoutMs }),
       );
     },
     async load(tag, diskIds) {
@@ -103,7 +103,7 @@ export function createSnapshotActions(
       await requireTag(tag, diskIds);
       const nodes = await nodesOf(diskIds);
       await runJob(talk, `snapshot ${tag}`, (jobId) =>
-        execute('snapshot-load', { 'job-id': jobId, tag, ...nodes }),
+        execute('snapshot-load', { 'job-id': jobId, tag, ...nodes }, { timeoutMs: jobTimeoutMs }),
       );
     },
     async delete(tag, diskIds) {
@@ -127,7 +127,7 @@ export function createSnapshotActions(
           actions.push({ type: 'blockdev-snapshot', data: { node: disk.node, overlay: nodeName(file) } });
         }
         // All of them or none: together they are the machine at one moment.
-        await execute('transaction', { actions });
+        await execute('transaction', { actions }, { timeoutMs: jobTimeoutMs });
       } catch (error) {
         for (const { data } of actions)
           await execute('blockdev-del', { 'node-name': data.overlay }).catch(() => undefined);
@@ -151,7 +151,8 @@ export function createSnapshotActions(
         // The guest writes on: the job only ends when it is told to switch over.
         (jobId) => execute('job-complete', { id: jobId }),
       );
-      await execute('blockdev-del', { 'node-name': node });
+      // The switch is done; a node that stays until the machine ends costs nothing, and must not make it undone in our books.
+      await execute('blockdev-del', { 'node-name': node }).catch(() => undefined);
     },
   };
 }

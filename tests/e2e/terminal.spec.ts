@@ -83,7 +83,7 @@ test('a second browser watches read only, takes control, and the first one watch
 
   await other.getByRole('button', { name: 'take control' }).click();
   await expect(other.getByText('read only')).toBeHidden();
-  await expect(cockpit.getByText('read only')).toBeVisible();
+  await expect(cockpit.getByText('somebody else types')).toBeVisible();
   await typeLine(other, 'echo taken $((40+2))');
   for (const page of [cockpit, other]) await expect(screenOf(page)).toContainText('taken 42');
 });

@@ -4,6 +4,13 @@ import { z } from 'zod';
 export const JobId = z.uuid().brand<'JobId'>();
 export type JobId = z.infer<typeof JobId>;
 
+/** A request is a job: its uuid is the job's id. */
+export const RequestId = JobId;
+export type RequestId = JobId;
+
+export const BatchId = z.uuid().brand<'BatchId'>();
+export type BatchId = z.infer<typeof BatchId>;
+
 export const WorkspaceId = z.uuid().brand<'WorkspaceId'>();
 export type WorkspaceId = z.infer<typeof WorkspaceId>;
 

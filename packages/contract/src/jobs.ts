@@ -1,17 +1,18 @@
 import { z } from 'zod';
 import { HostId, JobId, VmId, WorkspaceId } from './ids.ts';
+import { LogKept } from './log-kept.ts';
 import { JobStatus, JobType } from './states.ts';
 import { Directory, noNul, Timestamp } from './text.ts';
 
 /** Longest command, in characters. */
 export const maxCommandLength = 32_768;
 /** The kernel's limit for one argument, with its final NUL (MAX_ARG_STRLEN in Linux). */
-const maxArgumentBytes = 131_072;
+export const maxArgumentBytes = 131_072;
 
 /** A shorter value would turn half of every log into stars. */
 const minSecretLength = 4;
 
-const EnvName = z
+export const EnvName = z
   .string()
   .regex(
     /^[A-Za-z_][A-Za-z0-9_]*$/,
@@ -72,14 +73,6 @@ export const JobSubmission = z.strictObject({
     .describe('The same key again returns the first job'),
 });
 export type JobSubmission = z.infer<typeof JobSubmission>;
-
-/**
- * growing: the job is not final · kept: everything is stored, the sizes agree · verified: and the SHA-256 of each
- * stream equals that of what the command wrote · cut: the middle is missing, beyond the size limit · expired: removed
- * after the retention time, whole or in part.
- */
-export const LogKept = z.enum(['growing', 'kept', 'verified', 'cut', 'expired']);
-export type LogKept = z.infer<typeof LogKept>;
 
 export const Job = z.object({
   id: JobId,

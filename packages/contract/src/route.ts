@@ -9,11 +9,15 @@ export interface Route {
   /** Below the API prefix (`/api/v1`, also `/api`), parameters as `:name`; with `atRoot` below `/`. */
   readonly path: string;
   readonly atRoot?: true;
+  /** Below the API prefix and below `/`. There a browser that asks for a page gets the page. */
+  readonly alsoAtRoot?: true;
   readonly permission: Permission;
   readonly summary: string;
   readonly params?: z.ZodType;
   readonly query?: z.ZodType;
   readonly body?: z.ZodType;
+  /** Of a JSON body; default 256 KiB. */
+  readonly maxBodyBytes?: number;
   /** The body is bytes of this media type, read by the handler as they come. */
   readonly rawBody?: string;
   /** JSON answer; absent with `raw` (bytes) or where there is none (204). */

@@ -13,6 +13,7 @@ import {
   LogUsage,
   ExpiredLogs,
 } from './log.ts';
+import { requestRoutes } from './request-routes.ts';
 import type { Route } from './route.ts';
 import { Health, Login, Readiness, ServerInfo, Session } from './session.ts';
 import { vmRoutes } from './vm-routes.ts';
@@ -274,6 +275,7 @@ export const routes = {
     response: z.object({ test: HostTest }),
   },
   ...vmRoutes,
+  ...requestRoutes,
 } as const satisfies Record<string, Route>;
 
 export type RouteName = keyof typeof routes;

@@ -7,8 +7,6 @@ import type { Handlers, RequestContext } from './handlers.ts';
 export const apiPrefixes = ['/api/v1', '/api'] as const;
 const maxBodyBytes = 256 * 1024;
 
-const parseJson = json({ limit: maxBodyBytes });
-
 /** An id that is not even an id names nothing: the same answer as for an unknown one. */
 const unknownThing: Readonly<Record<string, ErrorCode>> = {
   jobId: 'JOB_NOT_FOUND',
@@ -20,6 +18,8 @@ const unknownThing: Readonly<Record<string, ErrorCode>> = {
   snapshotId: 'SNAPSHOT_NOT_FOUND',
   templateId: 'TEMPLATE_NOT_FOUND',
   operationId: 'OPERATION_NOT_FOUND',
+  requestId: 'REQUEST_NOT_FOUND',
+  index: 'ARTIFACT_NOT_FOUND',
 };
 
 function parseParams(route: Route, params: Request['params']): unknown {
@@ -67,7 +67,9 @@ function requireOrigin(request: Request): void {
   }
 }
 
-function readBody(request: Request, context: RequestContext): Promise<unknown> {
+type ParseJson = ReturnType<typeof json>;
+
+function readBody(parseJson: ParseJson, request: Request, context: RequestContext): Promise<unknown> {
   return new Promise((resolve, reject) => {
     parseJson(request, context.response, (error?: unknown) => {
       if (error === undefined) resolve(request.body);
@@ -81,6 +83,7 @@ function serve(name: RouteName, auth: Auth, handlers: Handlers): RequestHandler 
   const route: Route = routes[name];
   // The table ties each handler to the schemas that parsed its input; that tie cannot be told to the compiler here.
   const handle = handlers[name] as (input: unknown, context: RequestContext) => unknown;
+  const parseJson = json({ limit: route.maxBodyBytes ?? maxBodyBytes });
 
   return async (request, response) => {
     const address = readAddress(request);
@@ -96,7 +99,7 @@ function serve(name: RouteName, auth: Auth, handlers: Handlers): RequestHandler 
     if (route.rawBody !== undefined) requireBytes(route.rawBody, request);
     else if (route.method !== 'GET') {
       requireJson(route, request);
-      body = await readBody(request, context);
+      body = await readBody(parseJson, request, context);
     }
     const input = {
       params: parseParams(route, request.params),
@@ -110,6 +113,16 @@ function serve(name: RouteName, auth: Auth, handlers: Handlers): RequestHandler 
   };
 }
 
+/** At the root the page has views of the same name: a browser that asks for a page gets it. */
+const unlessPage: RequestHandler = (request, response, next) => {
+  if (request.method === 'GET' && request.accepts(['json', 'html']) === 'html') {
+    next('route');
+    return;
+  }
+  response.setHeader('Cache-Control', 'no-store');
+  next();
+};
+
 /** Every route of the contract's table, under each prefix; what is left below a prefix is answered with 404. */
 export function createApi(auth: Auth, handlers: Handlers): Router {
   const router = Router({ caseSensitive: true });
@@ -117,7 +130,9 @@ export function createApi(auth: Auth, handlers: Handlers): Router {
     const route: Route = routes[name];
     const paths = route.atRoot ? [route.path] : apiPrefixes.map((prefix) => prefix + route.path);
     const method = route.method.toLowerCase() as Lowercase<Route['method']>;
-    router[method](paths, serve(name, auth, handlers));
+    const answer = serve(name, auth, handlers);
+    router[method](paths, answer);
+    if (route.alsoAtRoot) router[method](route.path, unlessPage, answer);
   }
   return router;
 }

@@ -35,6 +35,8 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   SNAPSHOT_NOT_FOUND: 'There is no snapshot with this id.',
   TEMPLATE_NOT_FOUND: 'There is no template with this id.',
   OPERATION_NOT_FOUND: 'There is no operation with this id.',
+  REQUEST_NOT_FOUND: 'No simulation request has this uuid.',
+  ARTIFACT_NOT_FOUND: 'The request has no such artifact, or it was not there in the guest.',
   JOB_ALREADY_FINISHED: 'The job has ended: a final state never changes.',
   SECRETS_FORGOTTEN:
     'The job had secret variables; they are forgotten when it has ended, so it cannot be run again as it was.',
@@ -50,6 +52,8 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   DISK_IN_USE: 'A machine has this disk, or something is being done with it. Detach it first.',
   IMAGE_IN_USE: 'Disks lie on this image, or machines boot it. `detail` names some.',
   IMAGE_NOT_READY: 'The image is not complete, or is being sent or checked by somebody else.',
+  REQUEST_WRONG_STATE:
+    'A simulation request in this state does not allow this; the message names what it does allow.',
   WRONG_OFFSET:
     'The upload does not go on at this byte: `issues` holds the right one, as does `receivedBytes` of the image.',
   BODY_TOO_LARGE: 'The body is larger than 256 KiB.',

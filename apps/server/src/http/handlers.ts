@@ -16,6 +16,7 @@ import type { Jobs } from '../jobs/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import type { Vms } from '../vms/index.ts';
 import type { Workspaces } from '../workspaces/index.ts';
+import { createRequestHandlers } from './request-handlers.ts';
 import { createVmHandlers } from './vm-handlers.ts';
 
 export interface RequestContext {
@@ -134,6 +135,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       test: await hosts.trust(actor, params.hostId, body.fingerprint),
     }),
     ...createVmHandlers(dependencies.vms),
+    ...createRequestHandlers(),
   };
 }
 

@@ -1,5 +1,7 @@
 import {
   ErrorCode,
+  Artifact,
+  CommandResult,
   Host,
   HostKey,
   HostTest,
@@ -11,7 +13,9 @@ import {
   MakeVariable,
   Problem,
   routes,
+  RequestLogEntry,
   Session,
+  SimulationRequest,
   socketCommands,
   socketFacts,
   TerminalScreen,
@@ -52,6 +56,7 @@ export interface JsonSchema {
 const named = {
   ...{ Job, JobEvent, JobSubmission, Workspace, Host, HostKey, HostTest, MakeTarget, MakeVariable },
   ...{ Vm, VmSummary, VmOperation, VmMetric, VmHost, Snapshot, Disk, Image, Template },
+  ...{ SimulationRequest, CommandResult, Artifact, RequestLogEntry },
   ...{ Problem, Session, TerminalScreen, ErrorCode },
 };
 

@@ -30,6 +30,7 @@ import { resolvePlace, type PlaceDeps } from './place.ts';
 import { keepPartitions, type Expired } from './retention.ts';
 import { findInLog } from './scan/find.ts';
 import { createMarks } from './scan/marks.ts';
+import { ScanThreads } from './scan/scan.ts';
 import { createSecrets } from './secrets.ts';
 import { createJobService, type MachineRun } from './service.ts';
 import { createTerminalService, type Terminals } from './terminal.ts';
@@ -112,8 +113,10 @@ export function createJobs(deps: JobsDeps): Jobs {
     secrets,
     resolvePlace: (submission) => resolvePlace(deps, submission),
   });
+  const threads = new ScanThreads();
   const marks = createMarks({
     db,
+    threads,
     changed: (row) =>
       void service.tell({ row, events: [] }).catch((error: unknown) => {
         deps.onMarksError(error, row.id);
@@ -140,7 +143,7 @@ export function createJobs(deps: JobsDeps): Jobs {
       log.read(await service.find(jobId), afterSeq, limit, maxBytes),
     rawLog: async (jobId, streams) => log.raw(await service.find(jobId), streams),
     lines: async (jobId, request) => readLines(db, await service.find(jobId), request),
-    find: async (jobId, query) => findInLog(db, await service.find(jobId), query),
+    find: async (jobId, query) => findInLog(db, threads, await service.find(jobId), query),
     marks: async (jobId) => marks.get(await service.find(jobId)),
     terminal: createTerminalService({ db, service, terminals: deps.terminals }),
     agentApi: createAgentApi({ db, log, service, secrets, hosts: deps.hosts }),
@@ -164,6 +167,7 @@ export function createJobs(deps: JobsDeps): Jobs {
     stop() {
       for (const stop of stopListening) stop();
       marks.stop();
+      threads.stop();
     },
   };
 }

@@ -11,11 +11,13 @@ const styles = /\x1b\[[0-9;:]*m/g;
 export function findInBlock(
   query: TextQuery,
   expression: RegExp,
-  { text, number }: Block,
+  { text, number, isPlain }: Block,
   found: (line: number, count: number) => void,
 ): void {
-  const bare = chunkIsSpecial(text) ? text.replace(styles, '') : text;
-  if (query.regex || chunkIsSpecial(bare)) findLineByLine(query, expression, bare, number, found);
+  const isBare = isPlain || !chunkIsSpecial(text);
+  const bare = isBare ? text : text.replace(styles, '');
+  if (query.regex || (!isBare && chunkIsSpecial(bare)))
+    findLineByLine(query, expression, { text: bare, number, isPlain }, found);
   else findInPlain(query, expression, bare, number, found);
 }
 
@@ -65,15 +67,14 @@ function findInPlain(
 function findLineByLine(
   query: TextQuery,
   expression: RegExp,
-  text: string,
-  first: number,
+  { text, number, isPlain }: Block,
   found: (line: number, count: number) => void,
 ): void {
-  let line = first;
+  let line = number;
   for (let at = 0; at <= text.length; line++) {
     const end = text.indexOf('\n', at);
     const raw = text.slice(at, end === -1 ? text.length : end);
-    const shown = isSpecial(raw) ? lineText(raw) : raw;
+    const shown = isPlain || !isSpecial(raw) ? raw : lineText(raw);
     const matches =
       !query.regex && query.caseSensitive && !shown.includes(query.text)
         ? 0

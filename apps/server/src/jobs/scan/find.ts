@@ -4,7 +4,7 @@ import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { selectEvents } from '../log-repository.ts';
 import type { JobRow } from '../repository.ts';
-import { Scan, ScanTimeoutError } from './scan.ts';
+import { ScanTimeoutError, type ScanThreads } from './scan.ts';
 
 const pageBytes = 4 * 1024 * 1024;
 const pageEvents = 10_000;
@@ -16,21 +16,31 @@ const patienceMs = 60_000;
  * Searches the stored log up to where it ended when the search began.
  * @throws CodedError INVALID_INPUT for a pattern that is none
  */
-export function findInLog(db: Kysely<Database>, row: JobRow, query: FindQuery): AsyncGenerator<FindRow> {
+export function findInLog(
+  db: Kysely<Database>,
+  threads: ScanThreads,
+  row: JobRow,
+  query: FindQuery,
+): AsyncGenerator<FindRow> {
   const compiled = compileQuery(query);
   if (!(compiled instanceof RegExp)) {
     throw new CodedError('INVALID_INPUT', `this pattern cannot be used: ${compiled.error}`, {
       issues: [{ path: 'text', message: compiled.error }],
     });
   }
-  return search(db, row, query);
+  return search(db, threads, row, query);
 }
 
-async function* search(db: Kysely<Database>, row: JobRow, query: FindQuery): AsyncGenerator<FindRow> {
+async function* search(
+  db: Kysely<Database>,
+  threads: ScanThreads,
+  row: JobRow,
+  query: FindQuery,
+): AsyncGenerator<FindRow> {
   const { text, regex, caseSensitive, streams = LogStream.options } = query;
   const read = (afterSeq: number) =>
     selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams });
-  using scan = new Scan(
+  using scan = threads.open(
     { kind: 'find', query: { text, regex, caseSensitive } },
     regex ? patternPatienceMs : patienceMs,
   );

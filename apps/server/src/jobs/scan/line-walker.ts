@@ -1,3 +1,5 @@
+import { survey } from './survey.ts';
+
 /** A piece of a log as it goes to the thread that looks through it. */
 export interface ScanEvent {
   /** Index in `LogStream`. */
@@ -14,6 +16,8 @@ export interface Block {
   text: string;
   /** Number of the first line. */
   number: number;
+  /** Nothing in it but printable ASCII, tabs and line feeds; false: not known. */
+  isPlain: boolean;
 }
 
 /** Of a line that is longer than this, only the beginning is looked at. */
@@ -50,8 +54,9 @@ export class LineWalker {
     const last = bytes.lastIndexOf(newline);
     let number = linesBefore + 1;
     if (last >= at) {
-      blocks.push({ text: bytes.toString('utf8', at, last), number });
-      for (let end = bytes.indexOf(newline, at); end !== -1; end = bytes.indexOf(newline, end + 1)) number++;
+      const { lineFeeds, isPlain } = survey(bytes.subarray(at, last + 1));
+      blocks.push({ text: bytes.toString(isPlain ? 'latin1' : 'utf8', at, last), number, isPlain });
+      number += lineFeeds;
       at = last + 1;
     }
     if (at < bytes.length) {
@@ -79,4 +84,5 @@ function keep(carry: Carry, bytes: Buffer): void {
 const toBlock = ({ parts, number }: Carry): Block => ({
   text: Buffer.concat(parts).toString('utf8'),
   number,
+  isPlain: false,
 });

@@ -5,7 +5,7 @@ import { selectEvents } from '../log-repository.ts';
 import { findJob, type JobRow } from '../repository.ts';
 import { listMarks, listUnmarked, noteMarks, replaceMarks } from './marks-repository.ts';
 import type { Reply } from './messages.ts';
-import { Scan } from './scan.ts';
+import type { Scan, ScanThreads } from './scan.ts';
 
 /** A job that writes is looked through this often, one page at a time: it must not cost a flood its speed. */
 const everyMs = 700;
@@ -23,6 +23,7 @@ type Found = Extract<Reply, { kind: 'marks' }>;
 
 export interface MarksDeps {
   db: Kysely<Database>;
+  threads: ScanThreads;
   /** Told of a row whose counts changed. */
   changed: (row: JobRow) => void;
   onError: (error: unknown, jobId: string) => void;
@@ -40,7 +41,7 @@ const nothing: Found = { kind: 'marks', problems: [], groups: [], errors: 0, war
  * Groups, errors and warnings in logs. They are looked for behind the log, in a thread, from what is stored: slowly
  * while the job writes, to the end when it has ended, and then kept.
  */
-export function createMarks({ db, changed, onError }: MarksDeps) {
+export function createMarks({ db, threads, changed, onError }: MarksDeps) {
   const looks = new Map<string, Look>();
   const waiting = new Map<string, { finished: boolean; notBefore: number }>();
   let scan: Scan | null = null;
@@ -104,7 +105,7 @@ export function createMarks({ db, changed, onError }: MarksDeps) {
       looks.delete(jobId);
       return;
     }
-    scan ??= new Scan({ kind: 'marks' }, patienceMs);
+    scan ??= threads.open({ kind: 'marks' }, patienceMs);
     const known = looks.get(jobId) ?? { upToSeq: 0, found: nothing };
     looks.set(jobId, known);
     const isFinal = row.finished_at !== null;

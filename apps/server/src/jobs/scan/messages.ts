@@ -1,7 +1,7 @@
 import type { TextQuery } from '@vmo/ansi';
 import type { Group, Problem } from './marks-in-block.ts';
 
-/** What a thread does; it does one thing in its life. */
+/** What a thread does, one after another. */
 export type Task =
   | { kind: 'find'; query: TextQuery }
   /** For any number of logs. */
@@ -25,6 +25,9 @@ export interface Page {
   /** The log goes no further, and has so many lines. */
   last: { lineCount: number } | null;
 }
+
+/** What a thread is told. */
+export type Order = { kind: 'task'; task: Task } | { kind: 'page'; page: Page };
 
 export type Reply =
   /** [line number, matches in it], by line number. */

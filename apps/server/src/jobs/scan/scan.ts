@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { LogStream } from '@vmo/contract';
 import type { StoredEvent } from '../log-repository.ts';
-import type { Page, Reply, Task } from './messages.ts';
+import type { Order, Page, Reply, Task } from './messages.ts';
 
 /** Pages are garbage at once: a small nursery keeps the thread small. */
 const youngMb = 4;
@@ -18,29 +18,92 @@ export class ScanTimeoutError extends Error {
   }
 }
 
+/** An idle thread is kept for this long: its start takes longer than many a search. */
+const idleMs = 30_000;
+
+interface Thread {
+  worker: Worker;
+  /** Its start is not counted: on a busy machine it can take as long as a bad pattern. */
+  ready: Promise<unknown>;
+}
+
+function startThread(): Thread {
+  const worker = new Worker(thread, { resourceLimits: { maxYoungGenerationSizeMb: youngMb } });
+  worker.unref();
+  // Also while nobody waits for an answer; its exit follows.
+  worker.on('error', () => undefined);
+  const ready = once(worker, 'message');
+  ready.catch(() => undefined);
+  return { worker, ready };
+}
+
+/** Threads that look through logs. One that has nothing to do waits a while for the next search: who searches, searches again. */
+export class ScanThreads {
+  #idle: { thread: Thread; timer: NodeJS.Timeout } | null = null;
+  #stopped = false;
+
+  /** @param patienceMs for each page */
+  open(task: Task, patienceMs: number): Scan {
+    const thread = this.#takeIdle() ?? startThread();
+    return new Scan(thread, task, patienceMs, () => {
+      this.#keep(thread);
+    });
+  }
+
+  #takeIdle(): Thread | null {
+    const idle = this.#idle;
+    this.#idle = null;
+    if (idle) clearTimeout(idle.timer);
+    return idle?.thread ?? null;
+  }
+
+  #keep(thread: Thread): void {
+    if (this.#idle || this.#stopped) {
+      void thread.worker.terminate();
+      return;
+    }
+    const timer = setTimeout(() => void this.#takeIdle()?.worker.terminate(), idleMs);
+    timer.unref();
+    this.#idle = { thread, timer };
+    // One that dies while it waits is not given to anybody.
+    thread.worker.once('exit', () => {
+      if (this.#idle?.thread === thread) this.#takeIdle();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    void this.#takeIdle()?.worker.terminate();
+  }
+}
+
 /**
- * A look through a log, or through several, in a thread of its own: neither a big log nor a bad pattern can hold up the server. Close it.
+ * A look through a log, or through several, in a thread of its own: neither a big log nor a bad pattern can hold up the
+ * server. Close it.
  */
 export class Scan implements Disposable {
-  readonly #worker: Worker;
-  /** Its start is not counted: on a busy machine it can take as long as a bad pattern. */
-  readonly #ready: Promise<unknown>;
+  readonly #thread: Thread;
   readonly #patienceMs: number;
+  readonly #giveBack: () => void;
+  /** In the middle of a page, or ended by one: its thread is of no use to anybody else. */
+  #isSound = true;
 
-  constructor(task: Task, patienceMs: number) {
-    this.#worker = new Worker(thread, {
-      workerData: task,
-      resourceLimits: { maxYoungGenerationSizeMb: youngMb },
-    });
-    this.#worker.unref();
-    this.#ready = once(this.#worker, 'message');
-    this.#ready.catch(() => undefined);
+  constructor(thread: Thread, task: Task, patienceMs: number, giveBack: () => void) {
+    this.#thread = thread;
     this.#patienceMs = patienceMs;
+    this.#giveBack = giveBack;
+    this.#tell({ kind: 'task', task });
+  }
+
+  #tell(order: Order, transfer: ArrayBuffer[] = []): void {
+    this.#thread.worker.postMessage(order, transfer);
   }
 
   /** One call at a time. @param last with the last page of the log */
   async look(jobId: string, events: readonly StoredEvent[], last: Page['last']): Promise<Reply> {
-    await this.#ready;
+    const { worker, ready } = this.#thread;
+    this.#isSound = false;
+    await ready;
     const { promise, resolve, reject } = Promise.withResolvers<Reply>();
     const timer = setTimeout(() => {
       reject(new ScanTimeoutError(this.#patienceMs));
@@ -48,19 +111,22 @@ export class Scan implements Disposable {
     const onExit = () => {
       reject(new Error('the thread that looks through the log has ended'));
     };
-    this.#worker.once('message', resolve).once('error', reject).once('exit', onExit);
+    worker.once('message', resolve).once('error', reject).once('exit', onExit);
     try {
       const page = toPage(jobId, events, last);
-      this.#worker.postMessage(page, [page.bytes.buffer as ArrayBuffer]);
-      return await promise;
+      this.#tell({ kind: 'page', page }, [page.bytes.buffer as ArrayBuffer]);
+      const reply = await promise;
+      this.#isSound = true;
+      return reply;
     } finally {
       clearTimeout(timer);
-      this.#worker.off('message', resolve).off('error', reject).off('exit', onExit);
+      worker.off('message', resolve).off('error', reject).off('exit', onExit);
     }
   }
 
   [Symbol.dispose](): void {
-    void this.#worker.terminate();
+    if (this.#isSound) this.#giveBack();
+    else void this.#thread.worker.terminate();
   }
 }
 

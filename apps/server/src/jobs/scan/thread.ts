@@ -1,15 +1,15 @@
 /**
- * The thread that looks through a log: it is given pages of stored events, one at a time, and answers each. It imports
- * little, since a search waits for its start.
+ * The thread that looks through logs: it is given a task, then pages of stored events, one at a time, and answers each.
+ * It imports little, since a search waits for its start.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { zstdDecompressSync } from 'node:zlib';
 import { compileQuery, type TextQuery } from '@vmo/ansi';
 import { codecs } from '../codec.ts';
 import { findInBlock } from './find-in-block.ts';
 import { LineWalker, type Block, type ScanEvent } from './line-walker.ts';
 import { MarkScanner } from './marks-in-block.ts';
-import type { Page, Reply, Task } from './messages.ts';
+import type { Order, Page, Reply, Task } from './messages.ts';
 
 type Work = (events: ReturnType<typeof unpack>, page: Pick<Page, 'jobId' | 'last'>) => Reply;
 
@@ -78,8 +78,9 @@ function workOf(task: Task): Work {
   }
 }
 
-const work = workOf(workerData as Task);
+let work: Work | null = null;
 parentPort?.postMessage('ready');
-parentPort?.on('message', (page: Page) => {
-  parentPort?.postMessage(work(unpack(page), page));
+parentPort?.on('message', (order: Order) => {
+  if (order.kind === 'task') work = workOf(order.task);
+  else if (work) parentPort?.postMessage(work(unpack(order.page), order.page));
 });

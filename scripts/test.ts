@@ -19,6 +19,8 @@ type Stage = (typeof stages)[number];
 interface Tally {
   passed: number;
   failed: number;
+  /** What failed, by name: said once more at the end, where whoever reads only that finds it. */
+  names: string[];
 }
 
 interface Command {
@@ -91,7 +93,7 @@ const checks: { name: string; commands: Command[] }[][] = [
 ];
 
 async function check(): Promise<Tally> {
-  let failed = 0;
+  const names: string[] = [];
   await Promise.all(
     checks.map(async (queue) => {
       for (const { name, commands } of queue) {
@@ -102,7 +104,7 @@ async function check(): Promise<Tally> {
           if (code !== 0) said = output.trimEnd();
           if (said !== undefined) break;
         }
-        if (said !== undefined) failed += 1;
+        if (said !== undefined) names.push(name);
         print(
           said === undefined
             ? `✓ ${name} (${seconds(began)})`
@@ -111,7 +113,7 @@ async function check(): Promise<Tally> {
       }
     }),
   );
-  return { passed: 0, failed };
+  return { passed: 0, failed: names.length, names };
 }
 
 /** The report as far as it is used here; a runner that wrote none has failed before its first test. */
@@ -123,26 +125,55 @@ function readReport<T>(file: string): Partial<T> {
   }
 }
 
-function toTally(passed: number, failed: number, skipped: number, code: number): Tally {
-  if (skipped > 0) print(`${String(skipped)} tests were skipped.`);
+interface Counted {
+  passed: number;
+  failed: number;
+  skipped: number;
+  names: string[];
+}
+
+function toTally({ passed, failed, skipped, names }: Counted, code: number): Tally {
   const failures = failed + (process.platform === 'linux' ? skipped : 0);
-  return { passed, failed: failures === 0 && code !== 0 ? 1 : failures };
+  if (skipped > 0) names.push(`${String(skipped)} tests were skipped`);
+  if (failures > 0 || code === 0) return { passed, failed: failures, names };
+  return { passed, failed: 1, names: ['the runner or a threshold, see above'] };
+}
+
+interface VitestReport {
+  numPassedTests: number;
+  numFailedTests: number;
+  numPendingTests: number;
+  numTodoTests: number;
+  testResults: {
+    name: string;
+    status: string;
+    assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
+  }[];
 }
 
 async function vitest(name: string, args: string[]): Promise<Tally> {
   const file = path.join(reports, `${name}.json`);
   rmSync(file, { force: true });
-  const report = ['--reporter=json', `--outputFile.json=${file}`];
-  const { code } = await run({ tool: 'vitest/vitest.mjs', args: ['run', ...report, ...args] }, true);
-  const {
-    numPassedTests = 0,
-    numFailedTests = 0,
-    numPendingTests = 0,
-    numTodoTests = 0,
-  } = readReport<Record<'numPassedTests' | 'numFailedTests' | 'numPendingTests' | 'numTodoTests', number>>(
-    file,
+  const reporting = ['--reporter=json', `--outputFile.json=${file}`];
+  const { code } = await run({ tool: 'vitest/vitest.mjs', args: ['run', ...reporting, ...args] }, true);
+  const report = readReport<VitestReport>(file);
+  const failedTests = (report.testResults ?? []).flatMap(({ name: testFile, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'failed')
+      .map(({ fullName, failureMessages: [said = ''] }) => {
+        const [words = ''] = said.split('\n', 1);
+        return `${path.relative(root, testFile)} › ${fullName}: ${words}`;
+      }),
   );
-  return toTally(numPassedTests, numFailedTests, numPendingTests + numTodoTests, code);
+  return toTally(
+    {
+      passed: report.numPassedTests ?? 0,
+      failed: report.numFailedTests ?? 0,
+      skipped: (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0),
+      names: failedTests,
+    },
+    code,
+  );
 }
 
 function fast(args: string[]): Promise<Tally> {
@@ -157,18 +188,34 @@ function faults(args: string[]): Promise<Tally> {
   return vitest('faults-run', ['--reporter=default', `--reporter=${reporter}`, '--project=faults', ...args]);
 }
 
+interface PlaywrightSuite {
+  specs?: { ok: boolean; title: string; file: string }[];
+  suites?: PlaywrightSuite[];
+}
+
+interface PlaywrightReport {
+  stats: Record<'expected' | 'unexpected' | 'flaky' | 'skipped', number>;
+  suites: PlaywrightSuite[];
+}
+
+const failedSpecs = ({ specs = [], suites = [] }: PlaywrightSuite): string[] => [
+  ...specs.filter(({ ok }) => !ok).map(({ file, title }) => `tests/e2e/${file} › ${title}`),
+  ...suites.flatMap(failedSpecs),
+];
+
 async function e2e(args: string[]): Promise<Tally> {
   // Named in playwright.config.ts as well.
   const file = path.join(reports, 'e2e.json');
   rmSync(file, { force: true });
   const { code } = await run({ tool: '@playwright/test/cli.js', args: ['test', ...args] }, true);
-  const { stats } = readReport<{ stats: Record<'expected' | 'unexpected' | 'flaky' | 'skipped', number> }>(
-    file,
-  );
+  const { stats, suites = [] } = readReport<PlaywrightReport>(file);
   return toTally(
-    stats?.expected ?? 0,
-    (stats?.unexpected ?? 0) + (stats?.flaky ?? 0),
-    stats?.skipped ?? 0,
+    {
+      passed: stats?.expected ?? 0,
+      failed: (stats?.unexpected ?? 0) + (stats?.flaky ?? 0),
+      skipped: stats?.skipped ?? 0,
+      names: suites.flatMap(failedSpecs),
+    },
     code,
   );
 }
@@ -188,7 +235,7 @@ if (words.length > 0 && (named.length !== 1 || named[0] === 'check')) {
 }
 
 mkdirSync(reports, { recursive: true });
-const total: Tally = { passed: 0, failed: 0 };
+const total: Tally = { passed: 0, failed: 0, names: [] };
 const summary: string[] = [];
 for (const stage of named.length > 0 ? named : stages) {
   if (process.exitCode === 130) break;
@@ -197,8 +244,9 @@ for (const stage of named.length > 0 ? named : stages) {
   const tally = await { check, fast, faults, e2e }[stage](words);
   total.passed += tally.passed;
   total.failed += tally.failed;
+  total.names.push(...tally.names.map((name) => `✕ ${stage}: ${name}`));
   summary.push(`${tally.failed === 0 ? '✓' : '✕'} ${stage.padEnd(6)} ${seconds(began).padStart(8)}`);
 }
-print(`\n${summary.join('\n')}`);
+print(`\n${[...summary, ...total.names].join('\n')}`);
 print(`${String(total.passed)} passed, ${String(total.failed)} failed`);
 process.exitCode ??= total.failed === 0 ? 0 : 1;

@@ -122,4 +122,4 @@ async function throughput(bench: Bench): Promise<void> {
   });
 }
 
-export const throughputPart: Part = { name: 'throughput', limitSeconds: 240, measure: throughput };
+export const throughputPart: Part = { name: 'throughput', limitSeconds: 600, measure: throughput };

@@ -65,55 +65,53 @@ async function expectWellLaidOut(page: Page, what: string): Promise<void> {
   expect(outside, `${what}: out of sight`).toEqual([]);
 }
 
-for (const theme of ['dark', 'light'] as const) {
-  for (const viewport of sizes) {
-    test(`everything fits and can be reached at ${String(viewport.width)} × ${String(viewport.height)}, ${theme}`, async ({
-      browser,
-      server,
-    }) => {
-      const job = await submit(server, { command: 'seq 1 200; echo wrong >&2; exit 3' });
-      await finished(server, job);
-      const page = await anotherBrowser(browser, server, { viewport, colorScheme: theme });
-      await chooseWorkspace(page, 'demo');
-      const target = page.getByRole('button', { name: /^hello/ });
-      const log = page.getByRole('region', { name: 'Log' });
-      const row = page
-        .getByRole('region', { name: 'History' })
-        .getByRole('row', { name: /seq 1 200/ })
-        .first();
-      const bar = page.getByRole('navigation', { name: 'Panes' });
+for (const viewport of sizes) {
+  test(`everything fits and can be reached at ${String(viewport.width)} × ${String(viewport.height)}`, async ({
+    browser,
+    server,
+  }) => {
+    const job = await submit(server, { command: 'seq 1 200; echo wrong >&2; exit 3' });
+    await finished(server, job);
+    const page = await anotherBrowser(browser, server, { viewport });
+    await chooseWorkspace(page, 'demo');
+    const target = page.getByRole('button', { name: /^hello/ });
+    const log = page.getByRole('region', { name: 'Log' });
+    const row = page
+      .getByRole('region', { name: 'History' })
+      .getByRole('row', { name: /seq 1 200/ })
+      .first();
+    const bar = page.getByRole('navigation', { name: 'Panes' });
 
-      if (viewport.width < 1100) {
-        await expect(bar).toBeVisible();
-        await expect(target).toBeVisible();
-        await expectWellLaidOut(page, 'run');
-        await bar.getByRole('button', { name: 'History' }).click();
-        await expect(row).toBeVisible();
-        await expectWellLaidOut(page, 'history');
-        await row.getByRole('link').click();
-        await expect(log).toBeVisible();
-        await expect(rowWith(page, /exit 3/)).toBeVisible();
-        await expectWellLaidOut(page, 'log');
-        await expect(log.getByRole('button', { name: /find/i })).toBeInViewport();
-        await bar.getByRole('button', { name: 'Run' }).click();
-        await expect(target).toBeVisible();
-      } else {
-        await row.getByRole('link').click();
-        await expect(rowWith(page, /exit 3/)).toBeVisible();
-        for (const part of [target, log, row]) await expect(part).toBeInViewport();
-        await expectWellLaidOut(page, 'jobs');
-      }
-      await page.getByRole('link', { name: 'Hosts', exact: true }).click();
-      await expect(page.getByRole('heading', { name: 'Hosts' })).toBeVisible();
-      await expectWellLaidOut(page, 'hosts');
-      await page.getByRole('button', { name: 'Settings' }).click();
-      const dialog = page.getByRole('dialog', { name: 'Settings' });
-      await expect(dialog).toBeVisible();
-      const box = await dialog.boundingBox();
-      expect(box?.x).toBeGreaterThanOrEqual(0);
-      expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(viewport.width);
-    });
-  }
+    if (viewport.width < 1100) {
+      await expect(bar).toBeVisible();
+      await expect(target).toBeVisible();
+      await expectWellLaidOut(page, 'run');
+      await bar.getByRole('button', { name: 'History' }).click();
+      await expect(row).toBeVisible();
+      await expectWellLaidOut(page, 'history');
+      await row.getByRole('link').click();
+      await expect(log).toBeVisible();
+      await expect(rowWith(page, /exit 3/)).toBeVisible();
+      await expectWellLaidOut(page, 'log');
+      await expect(log.getByRole('button', { name: /find/i })).toBeInViewport();
+      await bar.getByRole('button', { name: 'Run' }).click();
+      await expect(target).toBeVisible();
+    } else {
+      await row.getByRole('link').click();
+      await expect(rowWith(page, /exit 3/)).toBeVisible();
+      for (const part of [target, log, row]) await expect(part).toBeInViewport();
+      await expectWellLaidOut(page, 'jobs');
+    }
+    await page.getByRole('link', { name: 'Hosts', exact: true }).click();
+    await expect(page.getByRole('heading', { name: 'Hosts' })).toBeVisible();
+    await expectWellLaidOut(page, 'hosts');
+    await page.getByRole('button', { name: 'Settings' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Settings' });
+    await expect(dialog).toBeVisible();
+    const box = await dialog.boundingBox();
+    expect(box?.x).toBeGreaterThanOrEqual(0);
+    expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(viewport.width);
+  });
 }
 
 /** The places of the bars, and of what can be pressed in them. */

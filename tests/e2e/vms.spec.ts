@@ -170,51 +170,43 @@ test('of many machines, those meant are found, chosen and opened with the keyboa
   await expect(cockpit.getByRole('searchbox', { name: /^Filter the machines/ })).toHaveValue('web 2');
 });
 
-for (const colorScheme of ['dark', 'light'] as const) {
-  test(`the pages of machines are accessible and fit a phone, ${colorScheme}`, async ({
-    browser,
-    server,
-  }) => {
-    test.slow();
-    const wide = await anotherBrowser(browser, server, { colorScheme });
-    await wide.goto(`${server.url}/vms`);
-    await expect(wide.getByText('No machines yet')).toBeVisible();
-    await expectAccessible(wide, 'no machines');
-    await wide.keyboard.press('N');
-    await expect(wide.getByText('The same as an API call')).toBeVisible();
-    await expectAccessible(wide, 'new machine');
-    await wide.keyboard.press('Escape');
-    const { id } = await smallGuest(server);
-    await expect(grid(wide)).toContainText('running');
-    await wide.getByRole('checkbox', { name: /^Select tiny/ }).click();
-    await expectAccessible(wide, 'the table, with one selected');
+test('the pages of machines are accessible and fit a phone', async ({ browser, server }) => {
+  test.slow();
+  const wide = await anotherBrowser(browser, server);
+  await wide.goto(`${server.url}/vms`);
+  await expect(wide.getByText('No machines yet')).toBeVisible();
+  await expectAccessible(wide, 'no machines');
+  await wide.keyboard.press('N');
+  await expect(wide.getByText('The same as an API call')).toBeVisible();
+  await expectAccessible(wide, 'new machine');
+  await wide.keyboard.press('Escape');
+  const { id } = await smallGuest(server);
+  await expect(grid(wide)).toContainText('running');
+  await wide.getByRole('checkbox', { name: /^Select tiny/ }).click();
+  await expectAccessible(wide, 'the table, with one selected');
 
-    const narrow = await anotherBrowser(browser, server, {
-      colorScheme,
-      viewport: { width: 360, height: 740 },
-    });
-    await narrow.goto(`${server.url}/vms`);
-    await expect(grid(narrow)).toContainText('running');
-    const fits = async (what: string): Promise<void> => {
-      const width = await narrow.evaluate(() => document.documentElement.scrollWidth);
-      expect(width, `${what} scrolls sideways`).toBeLessThanOrEqual(360);
-    };
-    await fits('the table');
-    for (const page of [wide, narrow]) await page.goto(`${server.url}/vms/${id}`);
-    await expect(power(narrow)).toBeVisible();
-    for (const name of ['Overview', 'Console', 'Screen', 'Disks', 'Snapshots', 'Settings', 'History']) {
-      for (const page of [wide, narrow]) {
-        await tab(page, name).click();
-        await expect(tab(page, name)).toHaveAttribute('aria-current', 'page');
-      }
-      await fits(name);
-      // Axe takes seconds for each: of the other theme, those with colours that the rest does not have.
-      if (colorScheme === 'dark' || name === 'Overview' || name === 'Snapshots')
-        await expectAccessible(wide, name);
-    }
-    await wide.getByRole('button', { name: 'Force stop' }).click();
-    await expectAccessible(wide, 'what a forced stop may lose');
-    await wide.getByRole('button', { name: /^Force stop “/ }).click();
-    await expect(wide.getByRole('button', { name: 'Start', exact: true })).toBeVisible({ timeout: guestMs });
+  const narrow = await anotherBrowser(browser, server, {
+    viewport: { width: 360, height: 740 },
   });
-}
+  await narrow.goto(`${server.url}/vms`);
+  await expect(grid(narrow)).toContainText('running');
+  const fits = async (what: string): Promise<void> => {
+    const width = await narrow.evaluate(() => document.documentElement.scrollWidth);
+    expect(width, `${what} scrolls sideways`).toBeLessThanOrEqual(360);
+  };
+  await fits('the table');
+  for (const page of [wide, narrow]) await page.goto(`${server.url}/vms/${id}`);
+  await expect(power(narrow)).toBeVisible();
+  for (const name of ['Overview', 'Console', 'Screen', 'Disks', 'Snapshots', 'Settings', 'History']) {
+    for (const page of [wide, narrow]) {
+      await tab(page, name).click();
+      await expect(tab(page, name)).toHaveAttribute('aria-current', 'page');
+    }
+    await fits(name);
+    await expectAccessible(wide, name);
+  }
+  await wide.getByRole('button', { name: 'Force stop' }).click();
+  await expectAccessible(wide, 'what a forced stop may lose');
+  await wide.getByRole('button', { name: /^Force stop “/ }).click();
+  await expect(wide.getByRole('button', { name: 'Start', exact: true })).toBeVisible({ timeout: guestMs });
+});

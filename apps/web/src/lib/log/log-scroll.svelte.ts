@@ -10,7 +10,10 @@ const mostPinned = 2000;
 const endSlack = 6;
 /** Browsers do not lay out what is much higher, and lose whole pixels before. */
 const highest = 15_000_000;
-/** A scroll position that differs from the proportional one is put right when nobody has scrolled for this long. */
+/**
+ * A scroll position that differs from the proportional one is put right when nobody has scrolled for this long (ms).
+ * For as long after its rows have changed, a move up is the browser's own: rows turned out lower, and others came below.
+ */
 const restAfter = 250;
 
 export interface Window {
@@ -50,6 +53,7 @@ export class LogScroll {
   /** Where the element must be scrolled to once its rows are drawn. */
   #goal: number | null = null;
   #lastTop = 0;
+  #changedAt = 0;
   #rest: ReturnType<typeof setTimeout> | undefined;
 
   get total(): number {
@@ -121,8 +125,13 @@ export class LogScroll {
   setCount(count: number): void {
     if (this.#wrapped) this.#heights.setCount(count);
     this.count = count;
-    this.#layout++;
+    this.#changed();
     this.#noteEnd();
+  }
+
+  #changed(): void {
+    this.#changedAt = performance.now();
+    this.#layout++;
   }
 
   /**
@@ -135,7 +144,7 @@ export class LogScroll {
     if (wrapped) this.#heights.setCount(count);
     this.count = count;
     if (!this.follow) this.#goTo(this.rowTop(keep) + offset);
-    this.#layout++;
+    this.#changed();
     this.#noteEnd();
   }
 
@@ -209,7 +218,7 @@ export class LogScroll {
     }
     if (!changed) return;
     if (above !== 0 && !this.follow) this.#goTo(this.#top + above);
-    this.#layout++;
+    this.#changed();
   }
 
   /** The element was scrolled, by the person or by us. */
@@ -224,11 +233,13 @@ export class LogScroll {
       this.#top = own;
       this.#ahead = 0;
     } else this.#scrolledScaled(own, moved);
-    // Where rows turn out lower or the view gets higher, the browser moves up by itself, to the end of what it has.
-    const isPushed = own >= element.scrollHeight - element.clientHeight - 1;
     const atEnd = this.#top >= this.#end - endSlack;
-    if (moved < 0 && !atEnd && !isPushed) this.follow = false;
-    else if (moved > 0 && atEnd) this.follow = true;
+    if (moved > 0 && atEnd) this.follow = true;
+    else if (this.follow && !atEnd) {
+      // Who scrolls by wheel, finger, key or scrollbar has been let go before (`release`); who selects, moves it so.
+      if (this.pinned || performance.now() - this.#changedAt > restAfter) this.follow = false;
+      else this.#layout++;
+    }
     this.#noteEnd();
   }
 
@@ -261,7 +272,7 @@ export class LogScroll {
     // Out of sight (another tab is shown), a browser may forget how far it was scrolled.
     if (isBack) this.#goTo(this.#top);
     if (element.clientWidth > 0) this.width = element.clientWidth;
-    this.#layout++;
+    this.#changed();
     this.#noteEnd();
   }
 

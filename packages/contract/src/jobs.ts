@@ -110,6 +110,7 @@ export const JobFilter = z.strictObject({
   status: JobStatus.optional(),
   type: JobType.optional(),
   workspaceId: WorkspaceId.optional(),
+  vmId: VmId.optional().describe('Runs of this machine'),
   q: noNul(z.string()).max(200).optional().describe('Part of the command'),
 });
 export type JobFilter = z.infer<typeof JobFilter>;

@@ -141,6 +141,7 @@ function filtered(db: Db, filter: JobFilter) {
   if (filter.status) query = query.where('status', '=', filter.status);
   if (filter.type) query = query.where('type', '=', filter.type);
   if (filter.workspaceId) query = query.where('workspace_id', '=', filter.workspaceId);
+  if (filter.vmId) query = query.where('vm_id', '=', filter.vmId); // idx_jobs_vm
   return query;
 }
 

@@ -1,16 +1,17 @@
-import type { Job, VmId } from '@vmo/contract';
+import type { Job, JobId, VmId } from '@vmo/contract';
 import { api, connection } from './api.ts';
 import { asError } from './session.svelte.ts';
 
-/** Of all machines' runs so many are looked through for those of one. */
-const lookedThrough = 500;
+const pageSize = 50;
 
-/** The runs of one machine, which are jobs: newest first, live. */
+/** The runs of one machine, which are jobs: newest first, live, a page at a time. */
 export class VmRuns {
   readonly #id: VmId;
   list: readonly Job[] = $state.raw([]);
   loaded = $state(false);
+  loadingOlder = $state(false);
   error: Error | null = $state.raw(null);
+  #nextBefore: JobId | null = $state(null);
 
   constructor(id: VmId) {
     this.#id = id;
@@ -21,18 +22,42 @@ export class VmRuns {
     return connection.watchJobs((job) => {
       if (job.vmId !== this.#id) return;
       const known = this.list.some(({ id }) => id === job.id);
-      this.list = known ? this.list.map((one) => (one.id === job.id ? job : one)) : [job, ...this.list];
+      if (known) this.list = this.list.map((one) => (one.id === job.id ? job : one));
+      // An old one, of a page that is not read yet, comes with it.
+      else if (job.id > (this.list[0]?.id ?? '')) this.list = [job, ...this.list];
     });
   }
 
+  get hasOlder(): boolean {
+    return this.#nextBefore !== null;
+  }
+
   async load(): Promise<void> {
+    await this.#read(null);
+    this.loaded = true;
+  }
+
+  async loadOlder(): Promise<void> {
+    const before = this.#nextBefore;
+    if (!before || this.loadingOlder) return;
+    this.loadingOlder = true;
+    await this.#read(before);
+    this.loadingOlder = false;
+  }
+
+  async #read(before: JobId | null): Promise<void> {
+    const query = { vmId: this.#id, limit: pageSize, ...(before && { before }) };
     try {
-      const { jobs } = await api.call('listJobs', { query: { type: 'vm', limit: lookedThrough } });
-      this.list = jobs.filter(({ vmId }) => vmId === this.#id);
+      const { jobs, nextBefore } = await api.call('listJobs', { query });
+      const read = new Set(jobs.map(({ id }) => id));
+      // What was told while the answer was on its way is newer than it.
+      const newest = jobs[0]?.id ?? '';
+      const told = this.list.filter(({ id }) => !read.has(id) && (before !== null || id > newest));
+      this.list = [...told, ...jobs];
+      this.#nextBefore = nextBefore;
       this.error = null;
     } catch (error) {
       this.error = asError(error);
     }
-    this.loaded = true;
   }
 }

@@ -7,7 +7,10 @@ export interface VmsConnection {
   readonly isLive: boolean;
   /** Listens to a fact; returns the way to stop. Holds across reconnects. */
   on<E extends keyof VmServerEvents>(event: E, listener: VmServerEvents[E]): () => void;
-  /** Called whenever the connection is live (again), also at once if it is: facts sent before have to be read. */
+  /**
+   * Called whenever the connection is live (again), also at once if it is, and when the server left facts out because
+   * they were not taken: facts sent before have to be read.
+   */
   onLive(listener: () => void): () => void;
   /** Begins, where `autoConnect` was off; also tries again now. */
   connect(): void;
@@ -33,7 +36,12 @@ export function connectVms(options: ConnectionOptions): VmsConnection {
     reconnectionDelay: firstRetryMs,
     reconnectionDelayMax: maxRetryMs,
   });
-  const listeners: Listeners = { 'vm:status': new Set(), 'vm:metrics': new Set(), 'vm:event': new Set() };
+  const listeners: Listeners = {
+    'vm:status': new Set(),
+    'vm:metrics': new Set(),
+    'vm:missed': new Set(),
+    'vm:event': new Set(),
+  };
   const liveListeners = new Set<() => void>();
   let isClosed = false;
   let retry: ReturnType<typeof setTimeout> | undefined;
@@ -41,6 +49,10 @@ export function connectVms(options: ConnectionOptions): VmsConnection {
   socket.on('vm:status', (vm) => listeners['vm:status'].forEach((tell) => tell(vm)));
   socket.on('vm:metrics', (metrics) => listeners['vm:metrics'].forEach((tell) => tell(metrics)));
   socket.on('vm:event', (event) => listeners['vm:event'].forEach((tell) => tell(event)));
+  socket.on('vm:missed', (nothing) => {
+    listeners['vm:missed'].forEach((tell) => tell(nothing));
+    liveListeners.forEach((tell) => tell());
+  });
   socket.on('connect', () => liveListeners.forEach((tell) => tell()));
   socket.on('connect_error', () => {
     // Active: socket.io tries again by itself. Else the server answered and said no, which may pass.

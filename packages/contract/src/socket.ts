@@ -82,7 +82,8 @@ export const socketCommands = {
   },
   'job:input': {
     permission: 'jobs:run',
-    summary: 'Type into a terminal job; only the socket in control may',
+    summary:
+      'Type into a terminal job, or the console of a machine (which also needs `vms:console`); only the socket in control may',
     payload: z.strictObject({ jobId: JobId, data: z.string().min(1).max(maxInputLength) }),
     answer: empty,
   },
@@ -94,7 +95,8 @@ export const socketCommands = {
   },
   'job:take-control': {
     permission: 'jobs:run',
-    summary: 'Become the one socket that types into a terminal job',
+    summary:
+      'Become the one socket that types into a terminal job, or the console of a machine (which also needs `vms:console`)',
     payload: jobRef,
     answer: empty,
   },

@@ -23,7 +23,14 @@ export type VmEvent = z.infer<typeof VmEvent>;
 /** Every event that the server sends in this namespace. */
 export const vmFacts = {
   'vm:status': { summary: 'A machine, whenever it changes', payload: VmSummary },
-  'vm:metrics': { summary: 'A look at every running machine, every 10 s', payload: VmMetrics },
+  'vm:metrics': {
+    summary: 'A look at every running machine, every 10 s',
+    payload: VmMetrics,
+  },
+  'vm:missed': {
+    summary: 'This browser fell behind: facts were not sent, and what is shown has to be read again',
+    payload: z.object({}),
+  },
   'vm:event': { summary: 'What was done with a machine, or happened to it', payload: VmEvent },
 } as const satisfies Record<string, { readonly summary: string; readonly payload: z.ZodType }>;
 

@@ -1,6 +1,7 @@
 export { audit } from './audit.ts';
 export {
   createAuth,
+  holds,
   permit,
   sessionCookie,
   type Auth,

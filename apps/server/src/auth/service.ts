@@ -54,11 +54,14 @@ export class TooManyAttempts extends CodedError {
   }
 }
 
+export const holds = ({ permissions }: Principal, permission: Permission): boolean =>
+  permissions === 'all' || permissions.has(permission);
+
 /** @throws CodedError UNAUTHENTICATED without a principal, FORBIDDEN when it lacks the permission */
 export function permit(principal: Principal | null, permission: Permission): asserts principal is Principal {
   if (!principal)
     throw new CodedError('UNAUTHENTICATED', 'log in, or send the token as `Authorization: Bearer …`');
-  if (principal.permissions !== 'all' && !principal.permissions.has(permission)) {
+  if (!holds(principal, permission)) {
     throw new CodedError('FORBIDDEN', `this needs the permission ${permission}`);
   }
 }

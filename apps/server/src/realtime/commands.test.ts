@@ -1,5 +1,5 @@
-import { JobId, type Job, type JobEvent } from '@vmo/contract';
-import { expect, it } from 'vitest';
+import { JobId, type Job, type JobEvent, type Permission } from '@vmo/contract';
+import { describe, expect, it } from 'vitest';
 import type { Jobs } from '../jobs/index.ts';
 import type { Client } from './client.ts';
 import { createCommands } from './commands.ts';
@@ -41,4 +41,46 @@ it('a screen that is behind the stored log is followed by everything that it doe
   expect(answer.lastSeq).toBe(1);
   expect(sent).toEqual([2]);
   expect(started).toEqual([2]);
+});
+
+describe('the console of a machine', () => {
+  const job = { id: jobId, type: 'vm', status: 'running', lastSeq: 0, logBytes: 0 } as Job;
+
+  /** Somebody with these permissions, and what reaches the machine. */
+  function createTypist(permissions: readonly Permission[]) {
+    const typed: string[] = [];
+    const commands = createCommands({
+      jobs: { get: () => Promise.resolve(job) } as unknown as Jobs,
+      vms: { input: (_id, data) => Promise.resolve(void typed.push(data)) },
+      control: createTerminalControl(() => undefined),
+      consoles: createTerminalControl(() => undefined),
+    });
+    const client = {
+      socket: { connected: true },
+      principal: { permissions: new Set(permissions) },
+      inputQueue: Promise.resolve(),
+      follow: () => ({ start: () => undefined }),
+      unfollow: () => undefined,
+      tellControl: () => undefined,
+    } as unknown as Client;
+    return { client, commands, typed };
+  }
+
+  it('is typed into by who holds vms:console', async () => {
+    const { client, commands, typed } = createTypist(['jobs:read', 'jobs:run', 'vms:console']);
+    expect((await commands['job:subscribe'](client, { jobId, screen: true })).answer.inControl).toBe(true);
+    await commands['job:input'](client, { jobId, data: 'ls\r' });
+    expect(typed).toEqual(['ls\r']);
+  });
+
+  it('is shown to others, who neither type nor take control', async () => {
+    const { client, commands, typed } = createTypist(['jobs:read', 'jobs:run']);
+    expect((await commands['job:subscribe'](client, { jobId, screen: true })).answer.inControl).toBe(false);
+    const refused = { code: 'FORBIDDEN', message: 'this needs the permission vms:console' };
+    await expect(commands['job:take-control'](client, { jobId })).rejects.toMatchObject(refused);
+    await expect(commands['job:input'](client, { jobId, data: 'ls\r' })).rejects.toMatchObject({
+      code: 'NOT_IN_CONTROL',
+    });
+    expect(typed).toEqual([]);
+  });
 });

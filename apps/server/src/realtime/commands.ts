@@ -8,6 +8,7 @@ import {
   type SocketCommandName,
   type SocketPayload,
 } from '@vmo/contract';
+import { holds, permit } from '../auth/index.ts';
 import type { Jobs } from '../jobs/index.ts';
 import type { Vms } from '../vms/index.ts';
 import { tellEnd, type Client } from './client.ts';
@@ -57,7 +58,9 @@ export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): 
       const first = live ? await jobs.terminal.eventsAfter(jobId, live.offset) : null;
       if (wantsScreen && client.socket.connected) {
         if (isTerminal) control.enter(jobId, client);
-        if (job.type === 'vm' && !isFinal(job.status)) consoles.enter(jobId, client);
+        // Who may only look must not stand in the way of who may type.
+        if (job.type === 'vm' && !isFinal(job.status) && holds(client.principal, 'vms:console'))
+          consoles.enter(jobId, client);
       }
       return {
         answer: {
@@ -102,6 +105,7 @@ export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): 
 
   /** In the order in which it came, as that of terminals. */
   function typeIntoConsole(client: Client, jobId: JobId, data: string) {
+    permit(client.principal, 'vms:console');
     const turn = client.inputQueue.then(async () => {
       if (!consoles.isInControl(jobId, client)) {
         throw new CodedError('NOT_IN_CONTROL', 'somebody else types into this console: take control first');
@@ -163,6 +167,7 @@ export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): 
     'job:take-control': async (client, { jobId }) => {
       const job = await jobs.get(jobId);
       if (job.type === 'vm') {
+        permit(client.principal, 'vms:console');
         if (isFinal(job.status)) throw new CodedError('JOB_NOT_RUNNING', 'this run of the machine has ended');
         if (client.socket.connected) consoles.take(jobId, client);
         return nothing;

@@ -10,11 +10,12 @@ export type VmsSocket = Socket<
   { principal: Principal }
 >;
 
-/** What waits for a socket that takes nothing; beyond it the oldest is dropped, and asking again shows it. */
+/** What waits for a socket that takes nothing; beyond it all of it is dropped, and the browser told to read anew. */
 const maxWaitingRows = 1000;
 const maxWaitingEvents = 200;
 /** About what a row and an event take. */
 const rowCost = 700;
+const eventCost = 700;
 const metricCost = 250;
 
 /** One browser that looks at machines: it gets the newest of everything, as fast as it takes it. */
@@ -24,6 +25,8 @@ export class VmsClient {
   readonly #rows = new Map<VmId, VmSummary>();
   #events: VmEvent[] = [];
   #metrics: VmMetrics | null = null;
+  /** Something was dropped: what is read after this was told has it. */
+  #missed = false;
 
   constructor(socket: VmsSocket) {
     this.#socket = socket;
@@ -36,14 +39,13 @@ export class VmsClient {
   changed(vm: VmSummary): void {
     this.#rows.delete(vm.id);
     this.#rows.set(vm.id, vm);
-    const [oldest] = this.#rows.keys();
-    if (this.#rows.size > maxWaitingRows && oldest !== undefined) this.#rows.delete(oldest);
+    if (this.#rows.size > maxWaitingRows) this.#dropAll();
     this.#send();
   }
 
   happened(event: VmEvent): void {
     this.#events.push(event);
-    if (this.#events.length > maxWaitingEvents) this.#events.shift();
+    if (this.#events.length > maxWaitingEvents) this.#dropAll();
     // A row that still waits would bring the machine back.
     if (event.type === 'deleted') this.#rows.delete(event.vmId);
     this.#send();
@@ -58,7 +60,18 @@ export class VmsClient {
     this.#outlet.close();
   }
 
+  #dropAll(): void {
+    this.#rows.clear();
+    this.#events = [];
+    this.#missed = true;
+  }
+
   #send(): void {
+    if (this.#missed && this.#outlet.isOpen) {
+      this.#missed = false;
+      this.#outlet.account(eventCost);
+      this.#socket.emit('vm:missed', {});
+    }
     for (const [vmId, vm] of this.#rows) {
       if (!this.#outlet.isOpen) return;
       this.#rows.delete(vmId);
@@ -68,7 +81,7 @@ export class VmsClient {
     while (this.#outlet.isOpen) {
       const event = this.#events.shift();
       if (!event) break;
-      this.#outlet.account(rowCost);
+      this.#outlet.account(eventCost);
       this.#socket.emit('vm:event', event);
     }
     if (!this.#metrics || !this.#outlet.isOpen) return;

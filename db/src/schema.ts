@@ -44,6 +44,8 @@ export interface JobsTable {
   boot_line: number | null;
   /** Bytes in the middle that were left out because the log is above its size limit. */
   cut_bytes: Generated<number>;
+  /** The event up to which a long console is always kept; behind it only its newest part is. */
+  head_seq: number | null;
   /** The SHA-256 of each stored stream was found equal to that of what the command wrote. */
   log_verified: Generated<boolean>;
   /** Retention has removed the log, or its beginning. */
@@ -245,6 +247,19 @@ export interface VmMetricsTable {
   net_sent_bps: number | null;
 }
 
+/** The same of the machines that run them. */
+export interface HostMetricsTable {
+  host: string;
+  at: Date;
+  cpu_percent: number | null;
+  memory_mib: number | null;
+  storage_bytes: number | null;
+  disk_read_bps: number | null;
+  disk_write_bps: number | null;
+  net_received_bps: number | null;
+  net_sent_bps: number | null;
+}
+
 export interface Database {
   jobs: JobsTable;
   job_events: JobEventsTable;
@@ -261,4 +276,6 @@ export interface Database {
   vm_operations: VmOperationsTable;
   vm_metrics: VmMetricsTable;
   vm_metrics_rolled: VmMetricsTable;
+  host_metrics: HostMetricsTable;
+  host_metrics_rolled: HostMetricsTable;
 }

@@ -13,7 +13,8 @@ import {
 import type { AgentOptions } from './agent.ts';
 import { StoppedError, type Persistence } from './persistence.ts';
 import { markVerified } from './run-directories.ts';
-import { LeaseLostError, Shipper, type Ended } from './shipper.ts';
+import { LeaseLostError } from './lease-lost.ts';
+import { Shipper, type Ended } from './shipper.ts';
 import { commandLines, endLines, reasonOf } from './words.ts';
 
 /** setTimeout takes at most 2^31 - 1 ms. */

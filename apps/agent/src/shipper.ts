@@ -18,11 +18,12 @@ import {
   type Run,
   type RunEnd,
 } from '@vmo/execution';
+import { createComparison, type Comparison } from './comparison.ts';
+import { createConsole, type Console } from './console.ts';
 import { readCut, writeCut, type Cut } from './cut.ts';
+import { LeaseLostError } from './lease-lost.ts';
+import { createMiddle, roomOf, type Middle } from './middle.ts';
 import { bytesInWords } from './words.ts';
-
-/** The lease was lost: another attempt owns the job, and this one must not write. */
-export class LeaseLostError extends Error {}
 
 export interface ShipLimits {
   /** Output that waits in the spool: above it the job is stopped until no more than `lowWaterBytes` wait. */
@@ -96,6 +97,10 @@ export class Shipper {
   #suspended: { since: number } | null = null;
   /** Only the last part of what comes now is kept: it is stored at the end. */
   #full = false;
+  /** Of runs whose spool is read where it is written, and as it is written. */
+  readonly #comparison: Comparison | null;
+  readonly #console: Console | null = null;
+  readonly #middle: Middle | null = null;
 
   constructor(options: ShipperOptions) {
     const { directory, mask, note, job } = options;
@@ -111,6 +116,14 @@ export class Shipper {
         );
       },
     });
+    const { ref, api, limits, insist } = options;
+    const reader = this.#reader;
+    const comparison =
+      mask || job.host ? null : createComparison({ ref, directory, api, reader, insist, note });
+    this.#comparison = comparison;
+    if (comparison && job.type === 'vm')
+      this.#console = createConsole({ ref, api, comparison, insist, partBytes: limits.tailBytes });
+    else if (comparison) this.#middle = createMiddle({ ...limits, directory, reader, comparison });
   }
 
   /** Ships until the run has ended and everything of it is stored. @returns null when we let go before */
@@ -170,26 +183,29 @@ export class Shipper {
   async verify(ended: Ended): Promise<{ verified: boolean; lines: string[] }> {
     const { directory } = this.#options;
     const { sizes } = ended;
-    let stored = await this.#storedDigest();
+    let compared = await this.#comparison?.known();
+    let stored = await this.#storedDigest(compared?.seq);
     if (SpoolStream.options.some((stream) => stored.offsets[stream] < sizes[stream])) {
       await this.shipRest(stored.offsets, ended);
-      stored = await this.#storedDigest();
+      compared = await this.#comparison?.known();
+      stored = await this.#storedDigest(compared?.seq);
     }
     const cut = await readCut(directory);
     const lines: string[] = [];
-    let verified = true;
+    let verified = compared?.intact ?? true;
     for (const stream of SpoolStream.options) {
       // What was cut away cannot be compared; whoever cut it was named.
       if (await this.#reader.isTruncated(stream)) {
         verified = false;
         continue;
       }
+      const start = compared?.offsets[stream] ?? 0;
       const ranges: [number, number][] = cut
         ? [
-            [0, cut.from[stream]],
+            [start, cut.from[stream]],
             [cut.to[stream], sizes[stream]],
           ]
-        : [[0, sizes[stream]]];
+        : [[start, sizes[stream]]];
       const own = await this.#reader.digest(stream, ranges);
       const known = stored.sha256[stream];
       if (own === known) continue;
@@ -202,9 +218,9 @@ export class Shipper {
     return { verified, lines };
   }
 
-  async #storedDigest(): Promise<LogDigest> {
+  async #storedDigest(afterSeq?: number): Promise<LogDigest> {
     const { api, ref, insist } = this.#options;
-    const stored = await insist('the comparison', () => api.digest(ref));
+    const stored = await insist('the comparison', () => api.digest(ref, afterSeq));
     if (!stored) throw new LeaseLostError();
     return stored;
   }
@@ -219,7 +235,10 @@ export class Shipper {
   async #shipNext(last: Ended | null): Promise<boolean> {
     const { api, ref } = this.#options;
     if (await this.#isAboveLimit()) {
-      if (!last) return false;
+      if (!last) {
+        await this.#middle?.shrink(this.#offsets);
+        return false;
+      }
       if (await this.#leaveOut(last.sizes)) return true;
     }
     const chunks = await this.#reader.read(this.#offsets, last?.sizes ?? null);
@@ -227,12 +246,13 @@ export class Shipper {
     const result = await this.#options.insist('output', () => api.append(ref, chunks));
     if (result.status === 'lease-lost') throw new LeaseLostError();
     this.#offsets = result.offsets;
+    await this.#console?.stored(this.#offsets);
     return true;
   }
 
   /**
    * Terminals and machines are never above it: their screen goes on from what is stored, and nobody waits for the end of a
-   * machine to see its console.
+   * machine to see its console, which has limits of its own.
    */
   async #isAboveLimit(): Promise<boolean> {
     const { job, directory, limits, note } = this.#options;
@@ -269,15 +289,17 @@ export class Shipper {
   async #chooseCut(sizes: Offsets): Promise<Cut> {
     const { limits } = this.#options;
     const from = { ...this.#offsets };
-    const room = Math.max(limits.maxLogBytes - totalBytes(from), limits.tailBytes);
+    const room = roomOf(limits, from);
     const left = perStream((stream) => sizes[stream] - from[stream]);
     const tails = shareOut(room, left);
     const to = { ...from };
-    let lines = 0;
+    const gone = await this.#middle?.gone();
+    let lines = gone?.lines ?? 0;
     for (const stream of SpoolStream.options) {
       const tail = tails[stream];
       if (tail < left[stream]) to[stream] = await this.#reader.nextLine(stream, sizes[stream] - tail);
-      lines += await this.#reader.countLines(stream, from[stream], to[stream]);
+      const start = Math.max(from[stream], gone?.to[stream] ?? 0);
+      lines += await this.#reader.countLines(stream, start, to[stream]);
     }
     const missing = (totalBytes(to) - totalBytes(from)).toLocaleString('en');
     const words = `${missing} bytes with ${lines.toLocaleString('en')} lines are left out here: the log is above its limit of ${bytesInWords(limits.maxLogBytes)}`;

@@ -78,8 +78,9 @@ export type AppendResult =
   | { status: 'wrong-offset'; offsets: Offsets }
   | { status: 'lease-lost' };
 
-/** SHA-256 in hexadecimal of what is stored of each stream, and how many bytes that were. */
+/** SHA-256 in hexadecimal of what is stored of each stream, and where the log ended then. */
 export interface LogDigest {
+  lastSeq: number;
   offsets: Offsets;
   sha256: Record<SpoolStream, string>;
 }
@@ -126,8 +127,13 @@ export interface AgentApi {
    * `wrong-offset`: something else is stored by now.
    */
   cut(ref: JobRef, from: Offsets, to: Offsets, lines: string[]): Promise<AppendResult>;
-  /** null: the lease is lost. */
-  digest(ref: JobRef): Promise<LogDigest | null>;
+  /** Of what is stored, or of what is stored behind this event. null: the lease is lost. */
+  digest(ref: JobRef, afterSeq?: number): Promise<LogDigest | null>;
+  /**
+   * The first call ends, with these words, the part of the log that is always kept; each later one removes what lies
+   * between it and the newest `tailBytes` of output. False: the lease is lost.
+   */
+  keepNewest(ref: JobRef, tailBytes: number, lines: string[]): Promise<boolean>;
   /** The final state; `sizes` are the bytes of the spool, which must all be stored: else the offsets to go on from. */
   finish(ref: JobRef, outcome: RunOutcome, sizes: Offsets): Promise<AppendResult>;
 }

@@ -1,5 +1,6 @@
 export { probeCgroups, type Cgroups } from './cgroup.ts';
 export { freeBytes, isDiskFull } from './disk.ts';
+export { freeBlocks } from './free-blocks.ts';
 export { createLocalStreamStrategy } from './local.ts';
 export { Mask } from './mask.ts';
 export { createExecutionManager, type ExecutionManager } from './manager.ts';

@@ -3,6 +3,7 @@ import { fstatSync, readSync, watch } from 'node:fs';
 import { open, readFile, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { maxChunkBytes, perStream, type Offsets, type SpoolChunk, type SpoolStream } from '@vmo/contract';
+import { freeBlocks } from './free-blocks.ts';
 import type { Mask } from './mask.ts';
 import { spoolFile } from './run-directory.ts';
 import { incompleteTail } from './utf8.ts';
@@ -131,6 +132,13 @@ export class SpoolReader {
     for await (const bytes of this.#pieces(stream, from, to))
       for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, at + 1)) lines++;
     return lines;
+  }
+
+  /** Gives what stands before this offset back to the disk; it cannot be read any more. @returns false: the disk cannot */
+  async free(stream: SpoolStream, before: number): Promise<boolean> {
+    const source = await this.#source(stream);
+    if (!source || before <= source.base) return true;
+    return freeBlocks(spoolFile(this.#directory, stream), before - source.base);
   }
 
   /** SHA-256 in hexadecimal of these ranges of a stream, one behind the other, as they were given: with the mask. */

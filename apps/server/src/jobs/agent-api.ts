@@ -24,6 +24,7 @@ import {
   type Log,
   type PackedChunk,
 } from './log.ts';
+import { dropBetween, endHead } from './log-repository.ts';
 import { claimPending, findJob, listAssigned, lockJob, toJob, type JobRow } from './repository.ts';
 import type { Secrets } from './secrets.ts';
 import type { JobService } from './service.ts';
@@ -168,10 +169,31 @@ export function createAgentApi({ db, log, service, hosts, secrets }: AgentApiDep
       return { status: 'accepted', offsets: result.offsets };
     },
 
-    async digest(ref) {
+    async keepNewest(ref, tailBytes, lines) {
+      const now = new Date();
+      await log.ensurePartitions([{ ts: now }]);
+      const events = await held(ref, async (trx, row) => {
+        if (row.head_seq !== null) {
+          await dropBetween(trx, { ...row, head_seq: row.head_seq }, tailBytes);
+          return [];
+        }
+        const words = await log.append(trx, row, packLines(lines, now));
+        await endHead(trx, row.id, words.at(-1)?.seq ?? row.last_seq);
+        return words;
+      });
+      if (!events) return false;
+      service.tellEvents(ref.jobId, events);
+      return true;
+    },
+
+    async digest(ref, afterSeq = 0) {
       const row = await findJob(db, ref.jobId);
       if (row?.fence !== ref.fence) return null;
-      return { offsets: storedOffsets(row), sha256: await digestOf(db, row) };
+      return {
+        lastSeq: row.last_seq,
+        offsets: storedOffsets(row),
+        sha256: await digestOf(db, row, afterSeq),
+      };
     },
 
     async finish(ref, outcome, sizes): Promise<AppendResult> {

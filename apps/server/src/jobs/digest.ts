@@ -10,14 +10,18 @@ const pageBytes = 512 * 1024;
 const pageEvents = 1000;
 
 /**
- * SHA-256 of what the database gives back of each stream. Chunk by chunk in this thread, which others get in between: a
+ * SHA-256 of what the database gives back of each stream, behind this event. Chunk by chunk in this thread, which others get in between: a
  * thread of its own left some 90 MB of memory behind with every long log, and was no faster.
  */
-export async function digestOf(db: Kysely<Database>, row: JobRow): Promise<LogDigest['sha256']> {
+export async function digestOf(
+  db: Kysely<Database>,
+  row: JobRow,
+  behind: number,
+): Promise<LogDigest['sha256']> {
   const hashes = perStream(() => createHash('sha256'));
   const read = (afterSeq: number) =>
     selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams: SpoolStream.options });
-  let page = read(0);
+  let page = read(behind);
   for (;;) {
     const events = await page;
     const last = events.at(-1);

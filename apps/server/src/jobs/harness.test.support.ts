@@ -17,6 +17,7 @@ import {
   createLocalStreamStrategy,
   createProcessTable,
   probeCgroups,
+  type Strategy,
 } from '@vmo/execution';
 import { temporaryDirectory, testDatabase } from '@vmo/testkit';
 import type { Kysely } from 'kysely';
@@ -63,6 +64,8 @@ export async function startCockpit(
     withAgent?: boolean;
     db?: Kysely<Database>;
     limits?: Partial<ShipLimits>;
+    /** Beside the one for streams. */
+    strategies?: readonly Strategy[];
   } = {},
 ): Promise<Cockpit> {
   const stack = new AsyncDisposableStack();
@@ -96,6 +99,7 @@ export async function startCockpit(
   const cgroups = await probeCgroups();
   const execution = createExecutionManager([
     createLocalStreamStrategy({ table: createProcessTable(), cgroups }),
+    ...(options.strategies ?? []),
   ]);
   const runsDirectory = join(home.path, 'runs');
   let agent: Agent | null = null;

@@ -149,6 +149,37 @@ export async function leaveOut(
     .execute();
 }
 
+/** The log of a locked job is kept up to this event, whatever comes. */
+export async function endHead(trx: Db, jobId: string, seq: number): Promise<void> {
+  await trx.updateTable('jobs').set({ head_seq: seq }).where('id', '=', jobId).execute();
+}
+
+/**
+ * Removes what lies between the part of a locked job's log that is always kept and its newest events with `tailBytes`
+ * of output. Expected plan: idx_job_events_job_id_seq, twice.
+ */
+export async function dropBetween(
+  trx: Db,
+  job: Pick<JobRow, 'id' | 'created_at'> & { head_seq: number },
+  tailBytes: number,
+): Promise<void> {
+  await sql`
+    with newest as (
+      select seq, sum(size) over (order by seq desc rows unbounded preceding) as bytes
+      from job_events
+      where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${job.head_seq}
+    ),
+    dropped as (
+      delete from job_events
+      where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${job.head_seq}
+        and seq < (select min(seq) from newest where bytes <= ${tailBytes})
+      returning stream, size
+    )
+    update jobs
+    set cut_bytes = cut_bytes + (select coalesce(sum(size), 0) from dropped where stream <> 'system')
+    where id = ${job.id}`.execute(trx);
+}
+
 /**
  * Events after `afterSeq` in order, at most `limit` and about `maxBytes` of output, always at least one where there is
  * one. No event is older than its job, which tells the planner the partitions. Expected plan: idx_job_events_job_id_seq.

@@ -110,6 +110,37 @@ describe('a log above its limit', () => {
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
   });
 
+  it('takes no more of the disk than what is still to be stored, and is compared all the same', async () => {
+    cockpit = await startCockpit({ limits: { maxLogBytes: 2 * mib, tailBytes: mib / 2 } });
+    const { id } = await cockpit.run(
+      `seq 1 600000; while [ ! -e on ]; do sleep 0.02; done; seq 600001 1200000; while [ ! -e end ]; do sleep 0.02; done; echo last`,
+    );
+    const freed = (bytes: number) => async () => {
+      // It is not there before the job has started.
+      const spool = await stat(join(cockpit.runsDirectory, id, 'stdout')).catch(() => null);
+      return spool !== null && spool.size >= bytes && spool.blocks * 512 < 1.5 * mib;
+    };
+    await until('the first part is freed', freed(4_000_000));
+    // Another agent goes on where the first one was.
+    await cockpit.startAgent();
+    await writeFile(join(cockpit.directory, 'on'), '');
+    await until('the second part is freed', freed(8_400_000));
+    await writeFile(join(cockpit.directory, 'end'), '');
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'cut' });
+    const { log_verified: verified } = await cockpit.db
+      .selectFrom('jobs')
+      .select('log_verified')
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow();
+    expect(verified).toBe(true);
+    const out = (await cockpit.bytes(id, 'stdout')).toString().trimEnd().split('\n');
+    expect(out[0]).toBe('1');
+    expect(out.slice(-2)).toEqual(['1200000', 'last']);
+    const words = (await cockpit.systemLines(id)).find((line) => line.includes('left out')) ?? '';
+    const [, lines = ''] = /with ([\d,]+) lines are left out here/.exec(words) ?? [];
+    expect(Math.abs(out.length + Number(lines.replaceAll(',', '')) - 1_200_001)).toBeLessThanOrEqual(1);
+  });
+
   it('is whole when the end turns out to fit', async () => {
     cockpit = await startCockpit({ limits: { maxLogBytes: 2 * mib, tailBytes: mib } });
     const { id } = await cockpit.run('seq 1 250000');

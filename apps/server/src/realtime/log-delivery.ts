@@ -134,11 +134,11 @@ export class LogDelivery {
     this.#missed = 0;
   }
 
-  /** Retention may have removed the beginning: it will never come. */
-  #skipExpired(first: JobEvent | undefined): void {
-    if (!first || first.seq <= this.#cursor + 1) return;
-    this.#options.skip({ fromSeq: this.#cursor + 1, toSeq: first.seq - 1, expired: true });
-    this.#cursor = first.seq - 1;
+  /** Retention may have removed the beginning, and the limit of consoles a middle: it will never come. */
+  #skipExpired(next: JobEvent): void {
+    if (next.seq <= this.#cursor + 1) return;
+    this.#options.skip({ fromSeq: this.#cursor + 1, toSeq: next.seq - 1, expired: true });
+    this.#cursor = next.seq - 1;
   }
 
   /** Reads and sends until the live end is reached or the reader takes no more. */
@@ -151,9 +151,10 @@ export class LogDelivery {
         if (!this.#isPumping()) return;
         this.#newest = Math.max(this.#newest, lastSeq, events.at(-1)?.seq ?? 0);
         if (events.length === 0) this.#cursor = this.#newest; // expired: it will never come
-        this.#skipExpired(events[0]);
         for (const event of events) {
-          if (!this.#trySend(event)) break;
+          if (this.#room() === 0) break;
+          this.#skipExpired(event);
+          this.#trySend(event);
           if (event.seq > this.#historyEnd) this.#missed = Math.max(0, this.#missed - event.chunk.length);
         }
       }

@@ -1,0 +1,38 @@
+import { totalBytes, type AgentApi, type JobRef, type Offsets } from '@vmo/contract';
+import type { Comparison } from './comparison.ts';
+import { LeaseLostError } from './lease-lost.ts';
+import { bytesInWords } from './words.ts';
+
+/** Looked at anew after so much output: rarely enough to cost nothing, often enough for a disk. */
+export const maxStepBytes = 16 * 1024 * 1024;
+
+export interface ConsoleOptions {
+  ref: JobRef;
+  api: AgentApi;
+  comparison: Comparison;
+  /** Its first part and its newest part, each about so long, are kept. */
+  partBytes: number;
+  insist: <T>(what: string, call: () => Promise<T>) => Promise<T>;
+}
+
+/** Keeps what a machine that runs for months says from growing without bound, on the disk and in the database. */
+export function createConsole({ ref, api, comparison, partBytes, insist }: ConsoleOptions) {
+  const stepBytes = Math.min(maxStepBytes, Math.ceil(partBytes / 4));
+  const size = bytesInWords(partBytes);
+  const words = `the console is longer than ${size}: of what follows, only the newest ${size} are kept`;
+
+  return {
+    /** To be called when more is stored: up to here. */
+    async stored(offsets: Offsets): Promise<void> {
+      const before = await comparison.known();
+      if (totalBytes(offsets) - totalBytes(before.offsets) < stepBytes) return;
+      const compared = await comparison.go();
+      await comparison.free(compared.offsets);
+      if (totalBytes(compared.offsets) < partBytes) return;
+      const kept = await insist('what is kept', () => api.keepNewest(ref, partBytes, [words]));
+      if (!kept) throw new LeaseLostError();
+    },
+  };
+}
+
+export type Console = ReturnType<typeof createConsole>;

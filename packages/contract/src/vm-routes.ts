@@ -14,6 +14,7 @@ import {
 } from './images.ts';
 import type { Route } from './route.ts';
 import {
+  HostMetricsPage,
   MetricsPage,
   MetricsQuery,
   NewSnapshot,
@@ -51,6 +52,14 @@ export const vmRoutes = {
     permission: 'vms:read',
     summary: 'What this machine can do for guests, and QEMU processes that are none of ours',
     response: z.object({ host: VmHost }),
+  },
+  getVmHostMetrics: {
+    method: 'GET',
+    path: '/vms/host/metrics',
+    permission: 'vms:read',
+    summary: 'CPU, memory, storage, disk and network of this machine over time',
+    query: MetricsQuery,
+    response: HostMetricsPage,
   },
   probeVmHost: {
     method: 'POST',
@@ -167,6 +176,14 @@ export const vmRoutes = {
     path: '/vms/:vmId/screenshot',
     permission: 'vms:console',
     summary: 'The screen of a running machine, now',
+    params: vmParams,
+    raw: 'image/png',
+  },
+  getVmThumbnail: {
+    method: 'GET',
+    path: '/vms/:vmId/thumbnail',
+    permission: 'vms:console',
+    summary: 'The screen of a running machine in small, as it was at most 30 s ago',
     params: vmParams,
     raw: 'image/png',
   },

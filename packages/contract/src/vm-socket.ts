@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { VmId } from './ids.ts';
 import { Timestamp } from './text.ts';
-import { VmMetric, VmOperation, VmSummary } from './vms.ts';
+import { HostMetric, VmMetric, VmOperation, VmSummary } from './vms.ts';
 
 /** The Socket.IO namespace of machines: whoever is connected gets its facts. Consoles are jobs, see `/jobs`. */
 export const vmsNamespace = '/vms';
 
 export const VmMetrics = z.object({
   at: Timestamp,
+  host: HostMetric.nullable().describe('null: it could not be looked at'),
   vms: z.array(z.object({ vmId: VmId, metric: VmMetric })),
 });
 export type VmMetrics = z.infer<typeof VmMetrics>;
@@ -24,7 +25,7 @@ export type VmEvent = z.infer<typeof VmEvent>;
 export const vmFacts = {
   'vm:status': { summary: 'A machine, whenever it changes', payload: VmSummary },
   'vm:metrics': {
-    summary: 'A look at every running machine, every 10 s',
+    summary: 'A look at every running machine and at what they run on, every 10 s',
     payload: VmMetrics,
   },
   'vm:missed': {

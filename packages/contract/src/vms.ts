@@ -172,6 +172,7 @@ export const VmSummary = z.object({
   createdAt: Timestamp,
   createdBy: z.string(),
   startedAt: Timestamp.nullable().describe('Of the running machine'),
+  display: VmDisplay,
   load: z
     .array(z.number())
     .describe(
@@ -188,7 +189,6 @@ export const Vm = z.object({
   guestMemoryMib: z.int().nullable().describe('What the guest really has now; null: not running or not told'),
   boot: VmBoot,
   network: VmNetwork,
-  display: VmDisplay,
   ports: z
     .array(z.object({ guest: z.int(), host: z.int() }))
     .describe('Forwarded ports of the running machine, on 127.0.0.1'),
@@ -288,6 +288,19 @@ export const VmMetric = z.object({
 });
 export type VmMetric = z.infer<typeof VmMetric>;
 
+/** One look at the machine that runs them. null: its system does not tell. */
+export const HostMetric = z.object({
+  at: Timestamp,
+  cpuPercent: z.number().nullable().describe('100: all its CPUs are busy'),
+  memoryMib: z.number().nullable().describe('In use'),
+  storageBytes: z.number().nullable().describe('In use on the disk of the storage path'),
+  diskReadBytesPerSecond: z.number().nullable().describe('Of that disk'),
+  diskWriteBytesPerSecond: z.number().nullable(),
+  networkReceivedBytesPerSecond: z.number().nullable(),
+  networkSentBytesPerSecond: z.number().nullable(),
+});
+export type HostMetric = z.infer<typeof HostMetric>;
+
 export const MetricsQuery = z.strictObject({
   from: Timestamp.optional().describe('Default: an hour before `to`'),
   to: Timestamp.optional().describe('Default: now'),
@@ -296,6 +309,11 @@ export const MetricsQuery = z.strictObject({
 export const MetricsPage = z.object({
   everySeconds: z.int().describe('One value stands for so many seconds'),
   metrics: z.array(VmMetric),
+});
+
+export const HostMetricsPage = z.object({
+  everySeconds: z.int().describe('One value stands for so many seconds'),
+  metrics: z.array(HostMetric),
 });
 
 /** What this machine can do for guests; each said only after it was tried. */
@@ -310,6 +328,7 @@ export const VmHost = z.object({
   freeMemoryMib: z.int(),
   storagePath: z.string(),
   freeStorageBytes: z.int().nullable(),
+  storageBytes: z.int().nullable().describe('Size of the disk of the storage path'),
   probedAt: Timestamp.nullable(),
   tryVm: z
     .object({ possible: z.boolean(), install: z.string().nullable() })

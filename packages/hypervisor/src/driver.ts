@@ -118,8 +118,8 @@ export interface Machine {
   /** Puts the top overlay of a disk into what lies below it, and goes on with that. */
   commitOverlay(diskId: string, baseFile: string): Promise<void>;
 
-  /** PNG. */
-  screenshot(): Promise<Buffer>;
+  /** PNG, unless otherwise asked; PPM costs the machine less. */
+  screenshot(format?: 'png' | 'ppm'): Promise<Buffer>;
   /** Into its serial console. */
   input(data: string): Promise<void>;
   /** The Unix socket of its screen (RFB); null: it has none. */

@@ -6,6 +6,7 @@ import type { Handlers } from './handlers.ts';
 export function createVmHandlers(vms: Vms): Pick<Handlers, keyof typeof vmRoutes> {
   return {
     getVmHost: async () => ({ host: await vms.host.get() }),
+    getVmHostMetrics: ({ query }) => vms.host.metrics(query),
     probeVmHost: async () => ({ host: await vms.host.tryAgain() }),
     tryVm: (_, { actor }) => vms.tryVm(actor),
 
@@ -28,6 +29,10 @@ export function createVmHandlers(vms: Vms): Pick<Handlers, keyof typeof vmRoutes
     getVmScreenshot: async ({ params }, { response }) => {
       const picture = await vms.screenshot(params.vmId);
       response.type('png').send(picture);
+    },
+    getVmThumbnail: async ({ params }, { response }) => {
+      const picture = await vms.thumbnail(params.vmId);
+      response.type('png').setHeader('Cache-Control', 'no-store').send(picture);
     },
     listVmOperations: async ({ params }) => ({ operations: await vms.operations(params.vmId) }),
     getOperation: async ({ params }) => ({ operation: await vms.operation(params.operationId) }),

@@ -195,7 +195,11 @@ function createMachine(
     deleteSnapshot: (tag) => note(`forget ${tag}`),
     takeOverlays: () => note('overlays'),
     commitOverlay: () => note('commit'),
-    screenshot: () => Promise.resolve(Buffer.from('PNG')),
+    async screenshot(format = 'png') {
+      await note(`screenshot ${format}`);
+      if (format === 'png') return Buffer.from('PNG');
+      return Buffer.concat([Buffer.from('P6\n320 200\n255\n'), Buffer.alloc(320 * 200 * 3, 0x40)]);
+    },
     input: (data) => note(`input ${data}`),
     hasGuestAgent: () => Promise.resolve(false),
     sample() {

@@ -1,11 +1,11 @@
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
-import { availableParallelism, freemem, totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { availableMemory } from 'node:process';
 import { CodedError, type VmHost } from '@vmo/contract';
 import type { HostCapabilities } from '@vmo/hypervisor';
 import type { Logger } from '../kernel/logger.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { freeMemoryBytes } from './metrics-host.ts';
 import type { Images } from './images.ts';
 
 const mib = 1024 * 1024;
@@ -57,9 +57,10 @@ export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
       features: features.map(([name]) => kebab(name)),
       cpus: availableParallelism(),
       memoryMib: Math.floor(totalmem() / mib),
-      freeMemoryMib: Math.floor(Math.max(availableMemory(), freemem()) / mib),
+      freeMemoryMib: Math.floor(freeMemoryBytes() / mib),
       storagePath: root,
       freeStorageBytes: disk ? disk.bavail * disk.bsize : null,
+      storageBytes: disk ? disk.blocks * disk.bsize : null,
       probedAt: known?.probedAt.toISOString() ?? null,
       tryVm: {
         possible: missing === null && hypervisor.missing() === null,

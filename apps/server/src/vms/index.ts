@@ -2,6 +2,7 @@ import {
   CodedError,
   type AttachDisk,
   type Disk,
+  type HostMetricsPage,
   type DiskId,
   type DiskResize,
   type Image,
@@ -46,6 +47,7 @@ import { createImages } from './images.ts';
 import { createLive } from './live.ts';
 import { createMaking } from './making.ts';
 import { createLoad, createMetrics, lookEveryMs } from './metrics.ts';
+import { sampleHost } from './metrics-host.ts';
 import { createOperations, type Carrier } from './operations.ts';
 import * as operationsRepository from './operations-repository.ts';
 import type { Wanted } from './plan.ts';
@@ -57,6 +59,7 @@ import { createSnapshots } from './snapshots.ts';
 import * as snapshotsRepository from './snapshots-repository.ts';
 import { createTelling } from './telling.ts';
 import { createTemplates } from './templates.ts';
+import { createThumbnails } from './thumbnails.ts';
 import { createUpload } from './upload.ts';
 
 export type { Hypervisor } from './hypervisor.ts';
@@ -68,7 +71,11 @@ const shownOperations = 200;
 
 /** The door of the machines' domain. Everything may throw a CodedError as the contract names them. */
 export interface Vms {
-  host: { get(): Promise<VmHost>; tryAgain(): Promise<VmHost> };
+  host: {
+    get(): Promise<VmHost>;
+    tryAgain(): Promise<VmHost>;
+    metrics(query: z.output<typeof MetricsQuery>): Promise<z.output<typeof HostMetricsPage>>;
+  };
   list(filter: VmFilter): Promise<VmPage>;
   get(vmId: VmId): Promise<Vm>;
   create(actor: Actor, wanted: Wanted): Promise<Made>;
@@ -92,6 +99,8 @@ export interface Vms {
   metrics(vmId: VmId, query: z.output<typeof MetricsQuery>): Promise<z.output<typeof MetricsPage>>;
   /** PNG. */
   screenshot(vmId: VmId): Promise<Buffer>;
+  /** PNG, small, and at most 30 s old. */
+  thumbnail(vmId: VmId): Promise<Buffer>;
   snapshots: {
     list(vmId: VmId): Promise<Snapshot[]>;
     create(
@@ -170,7 +179,11 @@ export function createVms(deps: VmsDeps): Vms {
   });
   const show = createShow({ db, live, load });
   const service = createService({ db, hypervisor, images, templates, operations, host, telling, show });
-  const metrics = createMetrics({ db, bus: deps.bus, load, running: live.all });
+  const metrics = createMetrics({
+    ...{ db, bus: deps.bus, load, running: live.all },
+    sampleHost: async () => sampleHost((await hypervisor.storage()).root),
+  });
+  const thumbnails = createThumbnails();
   const chores: (() => void)[] = [];
 
   async function running(vmId: VmId) {
@@ -184,7 +197,7 @@ export function createVms(deps: VmsDeps): Vms {
   }
 
   return {
-    host,
+    host: { get: host.get, tryAgain: host.tryAgain, metrics: metrics.readHost },
     list: show.list,
     get: show.vm,
     create: service.create,
@@ -220,6 +233,11 @@ export function createVms(deps: VmsDeps): Vms {
     async screenshot(vmId) {
       const { machine } = await running(vmId);
       return inOurWords(() => machine.screenshot());
+    },
+
+    async thumbnail(vmId) {
+      const { machine } = await running(vmId);
+      return inOurWords(() => thumbnails.of(vmId, machine));
     },
 
     snapshots: {

@@ -15,6 +15,9 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => center[Symbol.asyncDispose]());
 
+/** A host of which nothing is told. */
+const noHost = () => Promise.reject(new Error('not here'));
+
 const refusal = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
     () => null,
@@ -152,7 +155,7 @@ describe('measurements', () => {
     const machine = fake.machines.get(vm.id);
     if (!machine) throw new Error('it does not run');
     const load = createLoad();
-    const metrics = createMetrics({ db, bus, load, running: () => [[vm.id, machine]] });
+    const metrics = createMetrics({ db, bus, load, sampleHost: noHost, running: () => [[vm.id, machine]] });
     const start = Date.UTC(2026, 0, 5, 12, 0, 0);
     await metrics.keepPartitions(start);
     for (let look = 0; look < 61; look += 1) await metrics.look(new Date(start + look * 10_000));
@@ -201,6 +204,7 @@ describe('measurements', () => {
       db: center.db,
       bus,
       load: createLoad(),
+      sampleHost: noHost,
       running: () => [
         [vmId, hung],
         [vm.id, machine],

@@ -5,7 +5,7 @@ import { sql, type Kysely } from 'kysely';
 type Db = Kysely<Database>;
 
 /** Looks every 10 s, and their averages over 300 s. */
-export const tables = ['vm_metrics', 'vm_metrics_rolled'] as const;
+export const tables = ['vm_metrics', 'vm_metrics_rolled', 'host_metrics', 'host_metrics_rolled'] as const;
 export type MetricsTable = (typeof tables)[number];
 
 /** One statement for all machines. Values that are there already, as after a clock was set back, stay. */
@@ -66,7 +66,7 @@ export async function lastRolled(db: Db): Promise<Date | null> {
 /** In order of time. With a slice, averages over it. Expected plan: the primary key of each day's partition. */
 export async function selectMetrics(
   db: Db,
-  table: MetricsTable,
+  table: 'vm_metrics' | 'vm_metrics_rolled',
   vmId: string,
   range: { from: Date; to: Date; everySeconds: number },
 ): Promise<VmMetric[]> {

@@ -1,9 +1,12 @@
-import type { MetricsPage, MetricsQuery, VmId, VmMetric } from '@vmo/contract';
+import { hostname } from 'node:os';
+import type { HostMetric, HostMetricsPage, MetricsPage, MetricsQuery, VmId, VmMetric } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Machine, MachineSample } from '@vmo/hypervisor';
 import type { Kysely } from 'kysely';
 import type { z } from 'zod';
 import type { Bus } from '../kernel/bus.ts';
+import { hostRates, type HostSample } from './metrics-host.ts';
+import * as hostRepository from './metrics-host-repository.ts';
 import * as repository from './metrics-repository.ts';
 import { ratesBetween } from './rates.ts';
 
@@ -12,7 +15,11 @@ export const lookEveryMs = 10_000;
 const patienceMs = 4_000;
 const rolledSeconds = 300;
 const lookSeconds = lookEveryMs / 1000;
-const keepDays: Record<repository.MetricsTable, number> = { vm_metrics: 3, vm_metrics_rolled: 90 };
+const looksDays = 3;
+const keepDays: Record<repository.MetricsTable, number> = {
+  ...{ vm_metrics: looksDays, vm_metrics_rolled: 90 },
+  ...{ host_metrics: looksDays, host_metrics_rolled: 90 },
+};
 const sparklineValues = 30;
 /** More in one answer would only be drawn over each other. */
 const maxValues = 1_000;
@@ -23,6 +30,8 @@ export interface MetricsDeps {
   db: Kysely<Database>;
   bus: Bus;
   running: () => readonly [VmId, Machine][];
+  /** A look at what they run on. */
+  sampleHost: () => Promise<HostSample>;
   load: Load;
 }
 
@@ -44,7 +53,21 @@ export function createLoad() {
   };
 }
 
-export function createMetrics({ db, bus, running, load }: MetricsDeps) {
+/** What stands for a range: looks, or averages, and how many of them become one value. */
+function choose(query: z.output<typeof MetricsQuery>, now: number) {
+  const to = query.to === undefined ? now : Date.parse(query.to);
+  const from = query.from === undefined ? to - 3_600_000 : Date.parse(query.from);
+  const span = Math.max((to - from) / 1000, 0);
+  // What is older than the looks are kept is there in averages only.
+  const rolled = from < now - looksDays * dayMs || span / lookSeconds > maxValues;
+  const least = rolled ? rolledSeconds : lookSeconds;
+  const everySeconds = Math.max(Math.ceil(span / maxValues / least), 1) * least;
+  return { rolled, range: { from: new Date(from), to: new Date(to), everySeconds } };
+}
+
+export function createMetrics({ db, bus, running, load, sampleHost }: MetricsDeps) {
+  const host = hostname();
+  let lastOfHost: HostSample | null = null;
   const last = new Map<VmId, { machine: Machine; sample: MachineSample }>();
 
   async function sample(vmId: VmId, machine: Machine): Promise<VmMetric | null> {
@@ -56,37 +79,49 @@ export function createMetrics({ db, bus, running, load }: MetricsDeps) {
     return ratesBetween(before?.machine === machine ? before.sample : null, now);
   }
 
+  async function lookAtHost(): Promise<HostMetric | null> {
+    const now = await withPatience(sampleHost());
+    if (!now) return null;
+    const metric = hostRates(lastOfHost, now);
+    lastOfHost = now;
+    return metric;
+  }
+
   return {
-    /** One pass over everything that runs. */
+    /** One pass over everything that runs, and what it runs on. */
     async look(now = new Date()): Promise<void> {
       const machines = running();
-      const found = await Promise.all(
-        machines.map(async ([vmId, machine]) => ({ vmId, metric: await sample(vmId, machine) })),
-      );
+      const [hostMetric, ...found] = await Promise.all([
+        lookAtHost(),
+        ...machines.map(async ([vmId, machine]) => ({ vmId, metric: await sample(vmId, machine) })),
+      ]);
       const ids = new Set(machines.map(([vmId]) => vmId));
       load.keep(ids);
       for (const vmId of last.keys()) if (!ids.has(vmId)) last.delete(vmId);
       const looks = found.flatMap(({ vmId, metric }) => (metric ? [{ vmId, metric }] : []));
       for (const { vmId, metric } of looks) if (metric.cpuPercent !== null) load.add(vmId, metric.cpuPercent);
-      if (looks.length === 0) return;
-      bus.emit('vm:metrics', { at: now.toISOString(), vms: looks });
+      if (!hostMetric && looks.length === 0) return;
+      bus.emit('vm:metrics', { at: now.toISOString(), host: hostMetric, vms: looks });
       await repository.insertLooks(db, now, looks);
+      if (hostMetric) await hostRepository.insertLook(db, host, now, hostMetric);
     },
 
     /** Averages of all whole slices since the last time. */
     async rollUp(now = Date.now()): Promise<void> {
       const whole = Math.floor(now / (rolledSeconds * 1000)) * rolledSeconds * 1000;
-      const newest = await repository.lastRolled(db);
-      // The newest one may have been made while its last looks were still to come.
-      const from = newest?.getTime() ?? now - keepDays.vm_metrics * dayMs;
-      if (from < whole) await repository.rollUp(db, new Date(from), new Date(whole), rolledSeconds);
+      for (const each of [repository, hostRepository]) {
+        const newest = await each.lastRolled(db);
+        // The newest one may have been made while its last looks were still to come.
+        const from = newest?.getTime() ?? now - looksDays * dayMs;
+        if (from < whole) await each.rollUp(db, new Date(from), new Date(whole), rolledSeconds);
+      }
     },
 
     /** Partitions made ahead, and old ones dropped; to be called at start and every hour. */
     async keepPartitions(now = Date.now()): Promise<void> {
       for (const table of repository.tables) {
         // Averages are made of everything that is kept.
-        const first = table === 'vm_metrics' ? -1 : -keepDays.vm_metrics;
+        const first = keepDays[table] === looksDays ? -1 : -looksDays;
         for (let day = first; day <= 1; day += 1) {
           await repository.ensurePartition(db, table, toDay(now + day * dayMs));
         }
@@ -99,20 +134,20 @@ export function createMetrics({ db, bus, running, load }: MetricsDeps) {
       query: z.output<typeof MetricsQuery>,
       now = Date.now(),
     ): Promise<z.output<typeof MetricsPage>> {
-      const to = query.to === undefined ? now : Date.parse(query.to);
-      const from = query.from === undefined ? to - 3_600_000 : Date.parse(query.from);
-      // What is older than the looks are kept is there in averages only.
-      const isOld = from < now - keepDays.vm_metrics * dayMs;
-      const span = Math.max((to - from) / 1000, 0);
-      const isLong = span / lookSeconds > maxValues;
-      const table = isOld || isLong ? 'vm_metrics_rolled' : 'vm_metrics';
-      const least = table === 'vm_metrics' ? lookSeconds : rolledSeconds;
-      const everySeconds = Math.max(Math.ceil(span / maxValues / least), 1) * least;
-      const range = { from: new Date(from), to: new Date(to), everySeconds };
-      return {
-        everySeconds,
-        metrics: from < to ? await repository.selectMetrics(db, table, vmId, range) : [],
-      };
+      const { rolled, range } = choose(query, now);
+      const table = rolled ? 'vm_metrics_rolled' : 'vm_metrics';
+      const metrics = range.from < range.to ? await repository.selectMetrics(db, table, vmId, range) : [];
+      return { everySeconds: range.everySeconds, metrics };
+    },
+
+    async readHost(
+      query: z.output<typeof MetricsQuery>,
+      now = Date.now(),
+    ): Promise<z.output<typeof HostMetricsPage>> {
+      const { rolled, range } = choose(query, now);
+      const table = rolled ? 'host_metrics_rolled' : 'host_metrics';
+      const metrics = range.from < range.to ? await hostRepository.selectMetrics(db, table, host, range) : [];
+      return { everySeconds: range.everySeconds, metrics };
     },
   };
 }

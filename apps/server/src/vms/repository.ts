@@ -53,7 +53,7 @@ export type MachineRow = ReturnType<typeof toMachine>;
 
 const summaryColumns = [
   ...(['id', 'name', 'status', 'reason', 'cpus', 'memory_mib', 'accelerator'] as const),
-  ...(['job_id', 'created_at', 'created_by', 'started_at'] as const),
+  ...(['job_id', 'created_at', 'created_by', 'started_at', 'display'] as const),
 ] as const;
 type SummaryRow = Pick<VmRow, (typeof summaryColumns)[number]>;
 
@@ -70,6 +70,7 @@ export function toSummary(row: SummaryRow, load: readonly number[]): VmSummary {
     createdAt: row.created_at.toISOString(),
     createdBy: row.created_by,
     startedAt: row.started_at?.toISOString() ?? null,
+    display: VmDisplay.parse(row.display),
     load: [...load],
   };
 }

@@ -14,6 +14,8 @@ export interface ChartOptions {
   binary: boolean;
   /** The scale reaches at least so far. */
   least: number;
+  /** Pixels. */
+  height: number;
   /** What is under the pointer; null: nothing. */
   onpoint: (index: number | null) => void;
 }
@@ -23,7 +25,6 @@ export interface Chart {
   stop(): void;
 }
 
-const height = 132;
 const dayS = 86_400;
 const timeOfDay = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const day = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric' });
@@ -35,7 +36,7 @@ const binarySteps = [1, 1024, 1024 ** 2, 1024 ** 3].flatMap((unit) =>
 /** Draws with uPlot, which is loaded when the first chart is shown. */
 export async function createChart(options: ChartOptions): Promise<Chart> {
   const [{ default: Plot }] = await Promise.all([import('uplot'), import('uplot/dist/uPlot.min.css')]);
-  const { element, series, words, binary, least } = options;
+  const { element, series, words, binary, least, height } = options;
   const root = document.documentElement;
   let data: uPlot.AlignedData = [[], ...series.map(() => [])];
   let range: [number, number] = [0, 1];

@@ -252,12 +252,12 @@ export class QemuMachine implements Machine {
     return this.#inTurn(() => this.#snapshots.commitOverlay(diskId, baseFile));
   }
 
-  async screenshot(): Promise<Buffer> {
+  async screenshot(format: 'png' | 'ppm' = 'png'): Promise<Buffer> {
     if (this.vncSocket === null) throw new DriverError('impossible', 'it has no screen');
-    const name = `${runFolder}/screen-${randomUUID()}.png`;
+    const name = `${runFolder}/screen-${randomUUID()}.${format}`;
     const path = join(this.#options.vmDirectory, name);
     try {
-      await this.#link.execute('screendump', { filename: name, format: 'png' });
+      await this.#link.execute('screendump', { filename: name, format });
       return await readOwn(path, maxScreenBytes);
     } finally {
       await rm(path, { force: true });

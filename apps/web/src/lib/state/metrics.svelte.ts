@@ -1,4 +1,4 @@
-import type { VmId, VmMetric } from '@vmo/contract';
+import type { HostMetric, VmId, VmMetric, VmMetrics } from '@vmo/contract';
 import { api, vmsConnection } from './api.ts';
 import { asError } from './session.svelte.ts';
 
@@ -12,11 +12,17 @@ export type RangeId = (typeof ranges)[number]['id'];
 
 const hourMs = 3_600_000;
 
-/** CPU, memory, disk and network of one machine over a time. */
-export class VmMetrics {
-  readonly #id: VmId;
+export interface MetricsSource<M extends { at: string }> {
+  read(query: { from: string; to: string }): Promise<{ everySeconds: number; metrics: M[] }>;
+  /** What a look at everything tells of it. */
+  live(look: VmMetrics): M | null | undefined;
+}
+
+/** CPU, memory, disk and network of something over a time. */
+export class Metrics<M extends { at: string }> {
+  readonly #source: MetricsSource<M>;
   range: RangeId = $state('hour');
-  metrics: readonly VmMetric[] = $state.raw([]);
+  metrics: readonly M[] = $state.raw([]);
   /** Of what is shown, in seconds since the epoch. */
   from = $state(0);
   to = $state(0);
@@ -26,13 +32,13 @@ export class VmMetrics {
   error: Error | null = $state.raw(null);
   #asked = 0;
 
-  constructor(id: VmId) {
-    this.#id = id;
+  constructor(source: MetricsSource<M>) {
+    this.#source = source;
   }
 
   start(): () => void {
-    const stop = vmsConnection.on('vm:metrics', ({ vms }) => {
-      const metric = vms.find(({ vmId }) => vmId === this.#id)?.metric;
+    const stop = vmsConnection.on('vm:metrics', (look) => {
+      const metric = this.#source.live(look);
       if (metric && this.range === 'hour' && this.loaded) this.#append(metric);
     });
     const stopLive = vmsConnection.onLive(() => void this.load());
@@ -56,7 +62,7 @@ export class VmMetrics {
     this.loading = true;
     try {
       const query = { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
-      const page = await api.call('getVmMetrics', { params: { vmId: this.#id }, query });
+      const page = await this.#source.read(query);
       if (asked !== this.#asked) return;
       this.metrics = page.metrics;
       this.everySeconds = page.everySeconds;
@@ -70,7 +76,7 @@ export class VmMetrics {
     this.loading = false;
   }
 
-  #append(metric: VmMetric): void {
+  #append(metric: M): void {
     const last = this.metrics.at(-1);
     if (last && last.at >= metric.at) return;
     const to = Date.parse(metric.at);
@@ -85,13 +91,34 @@ export class VmMetrics {
   }
 }
 
+export const vmMetrics = (vmId: VmId): Metrics<VmMetric> =>
+  new Metrics({
+    read: (query) => api.call('getVmMetrics', { params: { vmId }, query }),
+    live: ({ vms }) => vms.find((one) => one.vmId === vmId)?.metric,
+  });
+
+export const hostMetrics = (): Metrics<HostMetric> =>
+  new Metrics({ read: (query) => api.call('getVmHostMetrics', { query }), live: ({ host }) => host });
+
+/** What one chart shows of a metric. */
+export interface ChartSpec<M> {
+  title: string;
+  series: readonly { label: string; color: string; read: (metric: M) => number | null }[];
+  words: (value: number) => string;
+  binary: boolean;
+  /** The scale reaches at least so far. */
+  least: number;
+  /** Said when none of the values is told. */
+  untold: string;
+}
+
 /**
  * Times (seconds) and values for a chart; where nothing was told for long, a gap instead of a line that pretends.
  */
-export function chartData(
-  metrics: readonly VmMetric[],
+export function chartData<M extends { at: string }>(
+  metrics: readonly M[],
   everySeconds: number,
-  read: readonly ((metric: VmMetric) => number | null)[],
+  read: readonly ((metric: M) => number | null)[],
 ): [number[], ...(number | null)[][]] {
   const times: number[] = [];
   const values: (number | null)[][] = read.map(() => []);

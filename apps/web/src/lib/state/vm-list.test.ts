@@ -17,6 +17,7 @@ function machine(n: number, change: Partial<VmSummary> = {}): VmSummary {
     createdAt: '2026-01-01T00:00:00.000Z',
     createdBy: 'owner',
     startedAt: null,
+    display: 'none',
     load: [],
     ...change,
   };

@@ -193,6 +193,8 @@ export interface DisksTable {
   size_bytes: number;
   /** What it lies on, the nearest first: file and format of each. */
   chain: ColumnType<unknown, string | undefined, string>;
+  /** The file that it is being switched to, with what that lies on. */
+  pending: ColumnType<unknown, string | null | undefined, string | null>;
   image: string | null;
   vm_id: string | null;
   /** Order in the machine; 0 is the first disk, which stays. */
@@ -214,6 +216,8 @@ export interface VmSnapshotsTable {
   size_bytes: number | null;
   /** Files of its disks below the storage path, by disk. */
   files: ColumnType<unknown, string | undefined, string>;
+  /** Of one with memory: the machine that it fits. */
+  hardware: ColumnType<unknown, string | null | undefined, string | null>;
   created_at: CreatedAt;
   created_by: string;
 }

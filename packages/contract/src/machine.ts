@@ -11,6 +11,8 @@ export const MachineDisk = z.object({
   file: StoredFile,
   format: DiskFormat,
   readOnly: z.boolean(),
+  /** What it is known to lie on, the nearest first. Missing in runs of before it was sent along. */
+  chain: z.array(z.object({ file: StoredFile, format: DiskFormat })).optional(),
 });
 export type MachineDisk = z.infer<typeof MachineDisk>;
 

@@ -61,6 +61,15 @@ export interface MachineEvent {
   words: string;
 }
 
+export interface DiskNow {
+  diskId: string;
+  state: 'attached' | 'detaching';
+  /** Below the storage path; null: none of ours. */
+  file: string | null;
+  /** Tags of the snapshots that lie within the file. */
+  tags: readonly string[];
+}
+
 /** How long each rung of the stop ladder may take, in milliseconds. */
 export interface LadderTimes {
   guestAgent: number;
@@ -96,10 +105,22 @@ export interface Machine {
   attachDisk(disk: MachineDisk): Promise<void>;
   /** pending: the guest has not let go of it; `onDetached` tells when it has. */
   detachDisk(diskId: string): Promise<'detached' | 'pending'>;
+  /**
+   * Waits on for disks that an earlier process of ours has asked the guest for. Of those that are gone by now,
+   * `onDetached` tells at once.
+   */
+  awaitDetached(diskIds: readonly string[]): Promise<void>;
   onDetached(listener: (diskId: string) => void): () => void;
   resizeDisk(diskId: string, sizeBytes: number): Promise<void>;
   /** Disks that it has now, by the ids that we gave them. */
-  disks(): Promise<{ diskId: string; state: 'attached' | 'detaching' }[]>;
+  disks(): Promise<DiskNow[]>;
+  /**
+   * As `disks`, after everything that an earlier process of ours left under way has ended: from here on no disk changes
+   * its file by itself. A guest that stands still for a switch of files goes on by `goOn` only.
+   */
+  settleDisks(): Promise<DiskNow[]>;
+  /** Lets the guest run on that a switch of files held up, when nobody of us was left to do so. */
+  goOn(): Promise<void>;
 
   /**
    * CPUs and memory now. @returns what came of it, in words
@@ -111,11 +132,24 @@ export interface Machine {
 
   /** Memory, devices and disks into the disks themselves, under this tag. The machine goes on. */
   saveSnapshot(tag: string, diskIds: readonly string[]): Promise<void>;
+  /**
+   * Into a machine with the same hardware. When it fails in the middle of it the machine is `broken`.
+   * @throws DriverError `impossible` before anything is touched
+   */
   loadSnapshot(tag: string, diskIds: readonly string[]): Promise<void>;
+  /** What memory that is kept of it fits to: part by part in words, a disk by its id. */
+  hardware(): Promise<Record<string, string>>;
+  /** Why what it is cannot be told any more, so that it can only be ended; null: all is well. */
+  readonly broken: string | null;
+  /** Of the given ones, those that have it; it may have been half deleted. */
   deleteSnapshot(tag: string, diskIds: readonly string[]): Promise<void>;
   /** From now on each of these disks is written to a fresh overlay on what it is now. */
   takeOverlays(overlays: readonly { diskId: string; file: string }[]): Promise<void>;
-  /** Puts the top overlay of a disk into what lies below it, and goes on with that. */
+  /**
+   * Puts the top overlay of a disk into what lies below it, and goes on with that. The overlay's file is removed while
+   * the guest stands still, for a moment: so as long as the file is there, it holds all of the disk, and when it is not,
+   * the base does. Whoever finds only files can tell which is the disk.
+   */
   commitOverlay(diskId: string, baseFile: string): Promise<void>;
 
   /** PNG, unless otherwise asked; PPM costs the machine less. */
@@ -123,7 +157,7 @@ export interface Machine {
   /** Into its serial console. */
   input(data: string): Promise<void>;
   /** The Unix socket of its screen (RFB); null: it has none. */
-  readonly vncSocket: string | null;
+  vncSocket(): Promise<string | null>;
   /** Whether the guest agent answers now. */
   hasGuestAgent(): Promise<boolean>;
   /** Counters since its start, for rates. */

@@ -1,5 +1,6 @@
 export {
   DriverError,
+  type DiskNow,
   type Driver,
   type DriverProblem,
   type LadderTimes,

@@ -65,12 +65,23 @@ it('says that a disk is still held where no system hears that it should go', asy
   const disk = await workshop.disk();
   await machine.attachDisk(disk);
   expect(await machine.detachDisk(disk.id)).toBe('pending');
-  expect(await machine.disks()).toEqual([{ diskId: disk.id, state: 'detaching' }]);
+  expect(await machine.disks()).toMatchObject([{ diskId: disk.id, state: 'detaching', file: disk.file }]);
   expect(await machine.detachDisk(disk.id)).toBe('pending');
+  // The next of us is told by its rows that it waits for it.
+  machine.close();
+  const next = await driver.connect(machine.id);
+  if (!next) throw new Error('it is gone');
+  expect(await next.disks()).toMatchObject([{ diskId: disk.id, state: 'attached' }]);
+  await next.awaitDetached([disk.id]);
+  expect(await next.disks()).toMatchObject([{ diskId: disk.id, state: 'detaching' }]);
   // A reset takes what the guest would not give.
-  const gone = new Promise((resolve) => machine.onDetached(resolve));
-  await machine.reset();
+  const gone = new Promise((resolve) => next.onDetached(resolve));
+  await next.reset();
   expect(await gone).toBe(disk.id);
-  expect(await machine.disks()).toEqual([]);
+  expect(await next.disks()).toEqual([]);
+  // And of one that went while nobody of us was there.
+  const late = new Promise((resolve) => next.onDetached(resolve));
+  await next.awaitDetached([disk.id]);
+  expect(await late).toBe(disk.id);
   await run.cancel(0);
 });

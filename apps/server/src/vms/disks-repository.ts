@@ -11,6 +11,10 @@ type Row = Selectable<DisksTable>;
 export const StoredImage = z.object({ file: z.string(), format: DiskFormat });
 export type StoredImage = z.infer<typeof StoredImage>;
 
+/** Where a disk's bytes are. */
+export const KeptDisk = z.object({ file: z.string(), format: DiskFormat, chain: z.array(StoredImage) });
+export type KeptDisk = z.infer<typeof KeptDisk>;
+
 function toDisk(row: Row) {
   return {
     id: DiskId.parse(row.id),
@@ -20,6 +24,8 @@ function toDisk(row: Row) {
     sizeBytes: row.size_bytes,
     /** What it lies on, the nearest first. */
     chain: z.array(StoredImage).parse(row.chain),
+    /** What it is being switched to: until that is settled, it is on either. */
+    pending: row.pending === null ? null : KeptDisk.parse(row.pending),
     image: row.image,
     vmId: row.vm_id === null ? null : VmId.parse(row.vm_id),
     slot: row.slot,
@@ -31,7 +37,7 @@ function toDisk(row: Row) {
 }
 export type DiskRow = ReturnType<typeof toDisk>;
 
-export type NewDiskRow = Omit<DiskRow, 'createdAt'>;
+export type NewDiskRow = Omit<DiskRow, 'createdAt' | 'pending'>;
 
 export async function insertDisk(db: Db, disk: NewDiskRow): Promise<DiskRow> {
   const row = await db
@@ -71,6 +77,12 @@ export async function listDisksOf(db: Db, vmId: string): Promise<DiskRow[]> {
   return rows.map(toDisk);
 }
 
+/** Those that a guest has been asked to let go of. */
+export async function listDetaching(db: Db): Promise<DiskRow[]> {
+  const rows = await db.selectFrom('disks').selectAll().where('attachment', '=', 'detaching').execute();
+  return rows.map(toDisk);
+}
+
 export async function listDisks(db: Db): Promise<(DiskRow & { vmName: string | null })[]> {
   const rows = await db
     .selectFrom('disks')
@@ -84,7 +96,10 @@ export async function listDisks(db: Db): Promise<(DiskRow & { vmName: string | n
 }
 
 export type DiskPatch = Partial<
-  Pick<DiskRow, 'file' | 'format' | 'sizeBytes' | 'chain' | 'vmId' | 'slot' | 'readOnly' | 'attachment'>
+  Pick<
+    DiskRow,
+    'file' | 'format' | 'sizeBytes' | 'chain' | 'pending' | 'vmId' | 'slot' | 'readOnly' | 'attachment'
+  >
 >;
 
 export async function updateDisk(db: Db, id: string, patch: DiskPatch): Promise<void> {
@@ -93,6 +108,7 @@ export async function updateDisk(db: Db, id: string, patch: DiskPatch): Promise<
     format: patch.format,
     size_bytes: patch.sizeBytes,
     chain: patch.chain && JSON.stringify(patch.chain),
+    pending: patch.pending && JSON.stringify(patch.pending),
     vm_id: patch.vmId,
     slot: patch.slot,
     read_only: patch.readOnly,
@@ -142,6 +158,10 @@ export async function filterNeeded(db: Db, files: readonly string[]): Promise<Se
       select file from disks
       union all
       select below->>'file' from disks, jsonb_array_elements(chain) as below
+      union all
+      select pending->>'file' from disks
+      union all
+      select below->>'file' from disks, jsonb_array_elements(pending->'chain') as below
       union all
       select kept.value->>'file' from vm_snapshots, jsonb_each(files) as kept
       union all

@@ -116,12 +116,17 @@ function createMachine(
   const note = async (words: string): Promise<void> => {
     machine.asked.push(words);
   };
-  const attached = new Set<string>(spec.disks.map(({ id }) => id));
+  const attached = new Map<string, string>(spec.disks.map(({ id, file }) => [id, file]));
+  const tags = new Set<string>();
+  const disksNow = () =>
+    Promise.resolve(
+      [...attached].map(([diskId, file]) => ({ diskId, file, state: 'attached' as const, tags: [...tags] })),
+    );
   const machine: FakeMachine = {
     id: spec.id,
     spec,
     asked: [],
-    ...{ pid: 4321, version: '0.0', accelerator: 'tcg', vncSocket: null },
+    ...{ pid: 4321, version: '0.0', accelerator: 'tcg' },
     ports:
       spec.network.mode === 'user'
         ? spec.network.forward.map((guest) => ({ guest, host: 40_000 + guest }))
@@ -173,8 +178,8 @@ function createMachine(
       await note('resume');
       machine.become('running');
     },
-    attachDisk({ id }) {
-      attached.add(id);
+    attachDisk({ id, file }) {
+      attached.set(id, file);
       return note(`attach ${id}`);
     },
     async detachDisk(diskId) {
@@ -183,18 +188,39 @@ function createMachine(
       attached.delete(diskId);
       return 'detached';
     },
+    awaitDetached(diskIds) {
+      for (const diskId of diskIds.filter((id) => !attached.has(id))) machine.letGoOf(diskId);
+      return Promise.resolve();
+    },
     resizeDisk: (diskId, size) => note(`resize ${diskId} ${size}`),
-    disks: () => Promise.resolve([...attached].map((diskId) => ({ diskId, state: 'attached' }))),
+    disks: disksNow,
+    settleDisks: disksNow,
+    goOn: () => Promise.resolve(),
     async resize(change) {
       await note(`resize ${JSON.stringify(change)}`);
       return 'as asked';
     },
     guestMemoryMib: () => Promise.resolve(spec.memoryMib),
-    saveSnapshot: (tag) => note(`save ${tag}`),
+    hardware: () => Promise.resolve({ CPUs: String(spec.cpus) }),
+    broken: null,
+    saveSnapshot(tag) {
+      tags.add(tag);
+      return note(`save ${tag}`);
+    },
     loadSnapshot: (tag) => note(`load ${tag}`),
-    deleteSnapshot: (tag) => note(`forget ${tag}`),
-    takeOverlays: () => note('overlays'),
-    commitOverlay: () => note('commit'),
+    deleteSnapshot(tag) {
+      tags.delete(tag);
+      return note(`forget ${tag}`);
+    },
+    takeOverlays(overlays) {
+      for (const { diskId, file } of overlays) attached.set(diskId, file);
+      return note('overlays');
+    },
+    commitOverlay(diskId, baseFile) {
+      attached.set(diskId, baseFile);
+      return note('commit');
+    },
+    vncSocket: () => Promise.resolve(null),
     async screenshot(format = 'png') {
       await note(`screenshot ${format}`);
       if (format === 'png') return Buffer.from('PNG');

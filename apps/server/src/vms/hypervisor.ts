@@ -5,7 +5,17 @@ export interface Hypervisor {
   driver: Driver;
   /** Where everything of machines lies. Made at the first need. */
   storage(): Promise<Storage>;
-  images: Pick<QemuImg, 'createDisk' | 'createOverlay' | 'resizeDisk' | 'convertImage' | 'commitOverlay'>;
+  images: Pick<
+    QemuImg,
+    | 'createDisk'
+    | 'createOverlay'
+    | 'resizeDisk'
+    | 'convertImage'
+    | 'commitOverlay'
+    | 'listSnapshots'
+    | 'deleteSnapshot'
+    | 'isUntouched'
+  >;
   /** Looks at an image that came from outside. @throws ImageError that says why it is refused */
   inspect(image: ImageChain): Promise<Pick<ImageInfo, 'virtualBytes'>>;
   /** What this host can do. Remembered: only the first time, and with `again`, it is tried, which takes seconds. */

@@ -57,6 +57,7 @@ import { createService, type Made } from './service.ts';
 import { createShow } from './show.ts';
 import { createSnapshots } from './snapshots.ts';
 import * as snapshotsRepository from './snapshots-repository.ts';
+import { createSettling } from './settling.ts';
 import { createTelling } from './telling.ts';
 import { createTemplates } from './templates.ts';
 import { createThumbnails } from './thumbnails.ts';
@@ -161,11 +162,41 @@ export function createVms(deps: VmsDeps): Vms {
   const templates = createTemplates({ db, images, configDirectory: deps.configDirectory });
   const power = createPower({ ...deps, live, telling });
   const attaching = createAttaching({ ...deps, live, telling });
+  const settling = createSettling({ db, hypervisor, live });
+  const making = createMaking({ db, hypervisor, telling });
+  /** For what needs the files of disks to be what the rows say. */
+  const settledFirst = (carrier: Carrier): Carrier => ({
+    ...carrier,
+    async carryOut(turn) {
+      await settling.settle(turn.operation.vmId);
+      return carrier.carryOut(turn);
+    },
+  });
+  const snapshots = createSnapshots({ db, jobs, hypervisor, live, settling, logger });
   const carriers: Record<OperationKind, Carrier> = {
     ...power.carriers,
-    ...createMaking({ db, hypervisor, telling }),
-    ...attaching.carriers,
-    ...createSnapshots({ db, jobs, hypervisor, live }),
+    start: settledFirst(power.carriers.start),
+    ...making,
+    delete: {
+      ...making.delete,
+      async carryOut(turn) {
+        await settling.settle(turn.operation.vmId).catch((error: unknown) => {
+          // What cannot be made right any more can still be deleted.
+          logger.warn(
+            { err: error, vmId: turn.operation.vmId },
+            'the files of a machine could not be settled',
+          );
+        });
+        return making.delete.carryOut(turn);
+      },
+    },
+    'attach-disk': settledFirst(attaching.carriers['attach-disk']),
+    'detach-disk': settledFirst(attaching.carriers['detach-disk']),
+    'resize-disk': settledFirst(attaching.carriers['resize-disk']),
+    resize: attaching.carriers.resize,
+    snapshot: settledFirst(snapshots.snapshot),
+    restore: settledFirst(snapshots.restore),
+    'delete-snapshot': settledFirst(snapshots['delete-snapshot']),
     // Changes of a machine that is stopped are made at once.
     change: { carryOut: () => Promise.resolve('changed'), idempotent: true },
   };
@@ -265,7 +296,8 @@ export function createVms(deps: VmsDeps): Vms {
 
     async vncSocket(vmId) {
       const { vm, machine } = await running(vmId);
-      if (machine.vncSocket !== null) return machine.vncSocket;
+      const socket = await inOurWords(() => machine.vncSocket());
+      if (socket !== null) return socket;
       throw new CodedError('VM_IMPOSSIBLE', `${vm.name} has no screen: its display is ${vm.display}`);
     },
 
@@ -273,7 +305,7 @@ export function createVms(deps: VmsDeps): Vms {
       await metrics.keepPartitions();
       await upload.start();
       await live.look();
-      await snapshotsRepository.settleInterrupted(db);
+      await snapshotsRepository.deleteNeverBegun(db);
       await operations.start();
       chores.push(
         every(lookAgainMs, 'looking at all machines', live.look, logger),

@@ -73,6 +73,11 @@ export function createLive({ db, bus, jobs, hypervisor, telling, logger }: LiveD
     switch (status) {
       case 'running':
       case 'paused':
+        if (machine.broken !== null) {
+          const reason = `${machine.broken}. It can only be ended by force: it starts from its disks again`;
+          await change(vmId, jobId, { status: 'unknown', reason }, ['stopping']);
+          return;
+        }
         // A machine on its way down says that it is paused, and is stopping all the same.
         await change(vmId, jobId, { status, reason: null }, ['stopping']);
         return;
@@ -94,6 +99,36 @@ export function createLive({ db, bus, jobs, hypervisor, telling, logger }: LiveD
       machine.close();
       return;
     }
+    // After a database that was away it is the same machine, which is listened to already.
+    if (entry.machine !== machine) listenTo(vmId, entry, machine);
+    const job = await jobs.get(entry.jobId);
+    await change(vmId, entry.jobId, {
+      pid: machine.pid,
+      qemuVersion: machine.version,
+      accelerator: machine.accelerator,
+      ports: machine.ports.map(({ guest, host }) => ({ guest, host })),
+      startedAt: new Date(job.startedAt ?? Date.now()),
+    });
+    lastReported.set(machine, machine.status);
+    await write(vmId, entry.jobId, machine, machine.status);
+    await awaitDetached();
+  }
+
+  /** What is being detached is written in the rows alone: the machine is told to wait for it, or says that it is gone. */
+  async function awaitDetached(): Promise<void> {
+    for (const { id, vmId } of await disks.listDetaching(db)) {
+      const machine = vmId === null ? null : followed.get(vmId)?.machine;
+      if (!machine || (machine.status !== 'running' && machine.status !== 'paused')) continue;
+      machine.awaitDetached([id]).catch((error: unknown) => {
+        logger.debug(
+          { err: error, vmId },
+          'a disk that is being detached was not asked for; it will be soon',
+        );
+      });
+    }
+  }
+
+  function listenTo(vmId: VmId, entry: Followed, machine: Machine): void {
     entry.machine = machine;
     entry.held.resolve(machine);
     machine.onStatus((status) => {
@@ -110,16 +145,6 @@ export function createLive({ db, bus, jobs, hypervisor, telling, logger }: LiveD
           logger.warn({ err: error, vmId }, 'that a disk was detached was not stored');
         });
     });
-    const job = await jobs.get(entry.jobId);
-    await change(vmId, entry.jobId, {
-      pid: machine.pid,
-      qemuVersion: machine.version,
-      accelerator: machine.accelerator,
-      ports: machine.ports.map(({ guest, host }) => ({ guest, host })),
-      startedAt: new Date(job.startedAt ?? Date.now()),
-    });
-    lastReported.set(machine, machine.status);
-    await write(vmId, entry.jobId, machine, machine.status);
   }
 
   async function connect(vmId: VmId, entry: Followed): Promise<void> {
@@ -244,6 +269,12 @@ export function createLive({ db, bus, jobs, hypervisor, telling, logger }: LiveD
     all: (): [VmId, Machine][] =>
       [...followed].flatMap(([vmId, { machine }]): [VmId, Machine][] => (machine ? [[vmId, machine]] : [])),
 
+    /** Writes how it stands, where that has changed without a change of its status. */
+    async tellAgain(vmId: VmId): Promise<void> {
+      const entry = followed.get(vmId);
+      if (entry?.machine) await write(vmId, entry.jobId, entry.machine, entry.machine.status);
+    },
+
     /** Makes every row true: machines whose job has ended, and those that nobody follows. */
     async look(): Promise<void> {
       await Promise.all(
@@ -260,6 +291,7 @@ export function createLive({ db, bus, jobs, hypervisor, telling, logger }: LiveD
           else if (job.status === 'running') follow(id, jobId);
         }),
       );
+      await awaitDetached();
       for (const [vmId, entry] of followed) {
         if (entry.machine) report(vmId, entry, entry.machine, entry.machine.status);
       }

@@ -83,6 +83,10 @@ export function createMaking({ db, hypervisor, telling }: MakingDeps) {
       if (disk.attachment !== 'attaching') continue;
       const original = sources.get(disk.slot);
       if (!original) throw new CodedError('VM_WRONG_STATE', `${source.name} has lost a disk meanwhile`);
+      if (original.pending !== null) {
+        const words = `a switch of the files of ${source.name} was interrupted: start it, which settles that, then clone it`;
+        throw new CodedError('VM_WRONG_STATE', words);
+      }
       const { path } = await prepare(disk);
       await inOurWords(() =>
         hypervisor.images.convertImage({
@@ -113,7 +117,8 @@ export function createMaking({ db, hypervisor, telling }: MakingDeps) {
     const all = await disks.listDisksOf(db, vmId);
     const going = all.filter(({ slot }) => slot === 0 || request.disks);
     // Rows first: a file that is left over costs room, a row without its file costs a machine.
-    const files = [...ownFiles(going), ...(await listFilesOf(db, vmId))];
+    const meant = going.flatMap(({ pending }) => (pending ? [pending] : []));
+    const files = [...ownFiles([...going, ...meant]), ...(await listFilesOf(db, vmId))];
     await db.transaction().execute(async (trx) => {
       for (const disk of all) {
         if (going.includes(disk)) await disks.deleteDisk(trx, disk.id);

@@ -136,4 +136,6 @@ export function toSpec(vm: MachineRow, disks: readonly DiskRow[]): MachineSpec {
   };
 }
 
-export const toMachineDisk = ({ id, file, format, readOnly }: DiskRow) => ({ id, file, format, readOnly });
+export const toMachineDisk = ({ id, file, format, readOnly, chain }: DiskRow) => ({
+  ...{ id, file, format, readOnly, chain },
+});

@@ -1,15 +1,14 @@
-import { DiskFormat, Snapshot, SnapshotId, VmId } from '@vmo/contract';
+import { Snapshot, SnapshotId, VmId } from '@vmo/contract';
 import type { Database, VmSnapshotsTable } from '@vmo/db';
 import { sql, type Kysely, type Selectable } from 'kysely';
 import { z } from 'zod';
-import { StoredImage } from './disks-repository.ts';
+import { KeptDisk } from './disks-repository.ts';
 import { given } from './given.ts';
 
 type Db = Kysely<Database>;
 
-/** What a disk was when the snapshot was taken. */
-export const KeptDisk = z.object({ file: z.string(), format: DiskFormat, chain: z.array(StoredImage) });
-export type KeptDisk = z.infer<typeof KeptDisk>;
+const Hardware = z.record(z.string(), z.string());
+export type Hardware = z.infer<typeof Hardware>;
 
 function toSnapshot(row: Selectable<VmSnapshotsTable>) {
   return {
@@ -21,8 +20,10 @@ function toSnapshot(row: Selectable<VmSnapshotsTable>) {
     state: Snapshot.shape.state.parse(row.state),
     current: row.current,
     sizeBytes: row.size_bytes,
-    /** By disk. */
+    /** What each disk was when it was taken, by disk. Empty: it has not begun. */
     files: z.record(z.string(), KeptDisk).parse(row.files),
+    /** Of one with memory: the machine that it fits, by part. null: of before that was kept. */
+    hardware: Hardware.nullable().parse(row.hardware),
     createdAt: row.created_at.toISOString(),
     createdBy: row.created_by,
   };
@@ -30,7 +31,7 @@ function toSnapshot(row: Selectable<VmSnapshotsTable>) {
 export type SnapshotRow = ReturnType<typeof toSnapshot>;
 
 /** As people see it. */
-export function toShown({ files: _files, ...snapshot }: SnapshotRow): Snapshot {
+export function toShown({ files: _files, hardware: _hardware, ...snapshot }: SnapshotRow): Snapshot {
   return snapshot;
 }
 
@@ -78,6 +79,7 @@ export async function updateSnapshot(
     state?: SnapshotRow['state'];
     parentId?: SnapshotRow['parentId'];
     files?: Record<string, KeptDisk>;
+    hardware?: Hardware;
     sizeBytes?: number | null;
   },
 ): Promise<void> {
@@ -88,6 +90,7 @@ export async function updateSnapshot(
         state: patch.state,
         parent_id: patch.parentId,
         files: patch.files && JSON.stringify(patch.files),
+        hardware: patch.hardware && JSON.stringify(patch.hardware),
         size_bytes: patch.sizeBytes,
       }),
     )
@@ -135,19 +138,15 @@ export async function listAllOn(db: Db, file: string): Promise<SnapshotRow[]> {
   return rows.map(toSnapshot);
 }
 
-/**
- * Snapshots that were being taken, or deleted, when we ended: the first are none, the others are still there. To be called
- * before the operations of then are ended.
- */
-export async function settleInterrupted(db: Db): Promise<void> {
-  const under = (kind: 'snapshot' | 'delete-snapshot') => sql<boolean>`exists (
-    select from vm_operations as operation
-    where operation.vm_id = vm_snapshots.vm_id and operation.kind = ${kind} and operation.status = 'running')`;
-  await db.deleteFrom('vm_snapshots').where('state', '=', 'creating').where(under('snapshot')).execute();
-  await db
-    .updateTable('vm_snapshots')
-    .set({ state: 'ready' })
-    .where('state', '=', 'deleting')
-    .where(under('delete-snapshot'))
-    .execute();
+/** Snapshots that were asked for and never begun, whose operation is over. Of one machine, or of all. */
+export async function deleteNeverBegun(db: Db, vmId?: string): Promise<void> {
+  let query = db
+    .deleteFrom('vm_snapshots')
+    .where('state', '=', 'creating')
+    .where(sql<boolean>`files = '{}'`).where(sql<boolean>`not exists (
+      select from vm_operations as operation
+      where operation.status in ('queued', 'running') and operation.kind = 'snapshot'
+        and operation.request->>'snapshotId' = vm_snapshots.id::text)`);
+  if (vmId !== undefined) query = query.where('vm_id', '=', vmId);
+  await query.execute();
 }

@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Snapshot, Vm } from '@vmo/contract';
-import { until } from '@vmo/testkit';
+import { DiskId, OperationId, type OperationKind, type Snapshot, type Vm } from '@vmo/contract';
+import { sql } from 'kysely';
 import { newId } from '../kernel/ids.ts';
 import { createFakeHypervisor } from './fake-driver.test.support.ts';
 import { owner, startDatacenter, type Datacenter } from './harness.test.support.ts';
@@ -14,6 +14,7 @@ beforeAll(async () => {
 }, 60_000);
 afterEach(async () => {
   fake.stubborn = false;
+  await acceptUpdates();
   await center.stopAll();
 });
 afterAll(() => center[Symbol.asyncDispose]());
@@ -41,36 +42,160 @@ const tree = async (vm: Vm) => {
 };
 const files = async (vm: Vm) =>
   (await readdir(join(center.storage, 'vms', vm.id))).filter((name) => name.endsWith('.qcow2'));
+const rowOf = (vm: Vm) =>
+  center.db.selectFrom('disks').selectAll().where('vm_id', '=', vm.id).executeTakeFirstOrThrow();
+
+/** The database refuses updates of disks of this kind. */
+async function refuseUpdates(when: string): Promise<void> {
+  await sql`create or replace function refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'the database refuses'; end $$`.execute(center.db);
+  await sql`create trigger fault before update on disks for each row when (${sql.raw(when)}) execute function refuse()`.execute(
+    center.db,
+  );
+}
+const acceptUpdates = () => sql`drop trigger if exists fault on disks`.execute(center.db);
+
+/** An operation that an earlier process of ours was in the middle of. */
+async function begunBefore(vm: Vm, kind: OperationKind, snapshotId: string) {
+  const id = OperationId.parse(newId());
+  await center.db
+    .insertInto('vm_operations')
+    .values({
+      ...{ id, kind, vm_id: vm.id, vm_name: vm.name, created_by: 'owner', status: 'running' },
+      ...{ request: JSON.stringify({ snapshotId }), started_at: new Date() },
+    })
+    .execute();
+  return { operation: { id } };
+}
 const start = async (vm: Vm) => center.done(await center.vms.act(owner, vm.id, 'start'));
 
 describe('snapshots of a stopped machine', () => {
-  it('are none when we ended while one was taken, and stay when we ended while one was deleted', async () => {
+  it('are none when we ended before one was taken, and go when we ended while one was deleted', async () => {
     const vm = await center.machine('interrupted');
-    await take(vm, 'kept');
-    const common = { vm_id: vm.id, created_by: 'owner' };
-    for (const kind of ['snapshot', 'delete-snapshot']) {
-      await center.db
-        .insertInto('vm_operations')
-        .values({ ...common, id: newId(), vm_name: vm.name, kind, status: 'running', started_at: new Date() })
-        .execute();
-    }
-    await center.db
-      .insertInto('vm_snapshots')
-      .values({ ...common, id: newId(), name: 'half', kind: 'disk', state: 'creating' })
-      .execute();
+    const kept = await take(vm, 'kept');
+    await take(vm, 'later');
+    const { operation } = await begunBefore(vm, 'delete-snapshot', kept.id);
     await center.db
       .updateTable('vm_snapshots')
       .set({ state: 'deleting' })
-      .where('name', '=', 'kept')
+      .where('id', '=', kept.id)
+      .execute();
+    // Its operation is over, and nothing of it was ever begun.
+    await center.db
+      .insertInto('vm_snapshots')
+      .values({
+        vm_id: vm.id,
+        created_by: 'owner',
+        id: newId(),
+        name: 'half',
+        kind: 'disk',
+        state: 'creating',
+      })
       .execute();
     await center.restart();
+    expect(await center.ended(operation)).toMatchObject({ status: 'done' });
     const left = await center.vms.snapshots.list(vm.id);
-    expect(left.map(({ name, state }) => [name, state])).toEqual([['kept', 'ready']]);
-    const ended = await until('the end of both', async () => {
-      const all = await center.vms.operations(vm.id);
-      return all.every(({ finishedAt }) => finishedAt !== null) && all;
+    expect(left.map(({ name, state }) => [name, state])).toEqual([['later', 'ready']]);
+    expect(await files(vm)).toHaveLength(2);
+  });
+
+  it('are taken when we ended before anything of it was begun', async () => {
+    const vm = await center.machine('early');
+    const id = newId();
+    await center.db
+      .insertInto('vm_snapshots')
+      .values({ vm_id: vm.id, created_by: 'owner', id, name: 'asked', kind: 'disk', state: 'creating' })
+      .execute();
+    const { operation } = await begunBefore(vm, 'snapshot', id);
+    await center.restart();
+    expect(await center.ended(operation)).toMatchObject({ status: 'done', result: 'kept as asked' });
+    expect(await tree(vm)).toEqual(['->asked*']);
+  });
+
+  it('are none, and leave no file, when the database refuses what had to be written of them', async () => {
+    const vm = await center.machine('refused');
+    const before = await files(vm);
+    await refuseUpdates('old.pending is not null and new.pending is null');
+    expect(await refusal(take(vm, 'one'))).toMatchObject({
+      message: expect.stringContaining('snapshot failed') as string,
     });
-    expect(ended.filter(({ status }) => status === 'failed')).toHaveLength(2);
+    expect(await files(vm)).toHaveLength(2);
+    await acceptUpdates();
+    await start(vm);
+    expect(await tree(vm)).toEqual([]);
+    expect(await files(vm)).toEqual(before);
+  });
+
+  it('are not gone back to halfway when the database refuses', async () => {
+    const vm = await center.machine('unmoved');
+    const one = await take(vm, 'one');
+    const [{ file }, before] = [await rowOf(vm), await files(vm)];
+    await refuseUpdates('old.pending is not null and new.pending is null');
+    expect(await center.ended(await center.vms.snapshots.restore(owner, one.id))).toMatchObject({
+      status: 'failed',
+    });
+    await acceptUpdates();
+    await start(vm);
+    expect(await rowOf(vm)).toMatchObject({ file, pending: null });
+    expect(await files(vm)).toEqual(before);
+  });
+
+  it('can only go when their deletion was interrupted in a commit, also when asked again', async () => {
+    const vm = await center.machine('half-gone');
+    const [one, two] = [await take(vm, 'one'), await take(vm, 'two')];
+    const { images } = center.hypervisor;
+    const commit = images.commitOverlay.bind(images);
+    images.commitOverlay = async (...args) => {
+      await commit(...args);
+      throw new Error('the disk fails');
+    };
+    try {
+      for (const snapshot of [one, two]) {
+        const operation = await center.vms.snapshots.remove(owner, snapshot.id);
+        expect(await center.ended(operation)).toMatchObject({ status: 'failed' });
+        expect(await center.ended(await center.vms.snapshots.restore(owner, snapshot.id))).toMatchObject({
+          result: `${snapshot.name} is half deleted: delete it again`,
+        });
+      }
+    } finally {
+      images.commitOverlay = commit;
+    }
+    await start(vm);
+    await center.done(await center.vms.act(owner, vm.id, 'force-stop'));
+    for (const snapshot of [one, two])
+      await center.done(await center.vms.snapshots.remove(owner, snapshot.id));
+    expect(await tree(vm)).toEqual([]);
+    expect(await files(vm)).toHaveLength(1);
+    await start(vm);
+  });
+
+  it('are deleted to the end where a file has its new name and no row says so', async () => {
+    const vm = await center.machine('renamed');
+    const one = await take(vm, 'one');
+    await take(vm, 'two');
+    const row = await rowOf(vm);
+    await refuseUpdates('new.chain is distinct from old.chain');
+    expect(await center.ended(await center.vms.snapshots.remove(owner, one.id))).toMatchObject({
+      status: 'failed',
+    });
+    await acceptUpdates();
+    expect(await rowOf(vm)).toMatchObject({ chain: row.chain });
+    // Also by whoever only wants to start it.
+    await start(vm);
+    expect((await rowOf(vm)).chain).toHaveLength(1);
+    await center.done(await center.vms.act(owner, vm.id, 'force-stop'));
+    await center.done(await center.vms.snapshots.remove(owner, one.id));
+    expect(await tree(vm)).toEqual(['->two*']);
+    expect(await files(vm)).toHaveLength(2);
+  });
+
+  it('bring back the size that a disk had', async () => {
+    const vm = await center.machine('resized');
+    const one = await take(vm, 'one');
+    const { id } = await rowOf(vm);
+    await center.vms.disks.resize(owner, DiskId.parse(id), { sizeBytes: 4 * mib });
+    await center.done(await center.vms.snapshots.restore(owner, one.id));
+    expect((await rowOf(vm)).size_bytes).toBe(mib);
   });
 
   it('make a tree, by going back and on from an earlier one', async () => {

@@ -1,5 +1,3 @@
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { CodedError, isVmLive, SnapshotId, type VmId } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Machine } from '@vmo/hypervisor';
@@ -7,17 +5,18 @@ import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import type { Jobs } from '../jobs/index.ts';
 import { newId } from '../kernel/ids.ts';
+import type { Logger } from '../kernel/logger.ts';
 import * as disks from './disks-repository.ts';
-import type { DiskRow } from './disks-repository.ts';
+import type { DiskRow, KeptDisk } from './disks-repository.ts';
 import { inOurWords, noSuchVm, wrongState } from './errors.ts';
-import { chainOf, ownFiles, removeUnneeded } from './files.ts';
+import { chainOf, exists, ownFiles, removeUnneeded } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Live } from './live.ts';
-import { createMerging } from './merging.ts';
 import type { Carrier, Turn } from './operations.ts';
 import { findVm, type MachineRow } from './repository.ts';
 import * as repository from './snapshots-repository.ts';
-import type { KeptDisk, SnapshotRow } from './snapshots-repository.ts';
+import type { SnapshotRow } from './snapshots-repository.ts';
+import { tagOf, type Settling } from './settling.ts';
 
 export const SnapshotRequest = z.object({ snapshotId: SnapshotId });
 
@@ -26,16 +25,15 @@ export interface SnapshotsDeps {
   jobs: Pick<Jobs, 'note'>;
   hypervisor: Hypervisor;
   live: Live;
+  settling: Settling;
+  logger: Logger;
 }
-
-/** How the hypervisor finds a snapshot within the disks. */
-const tagOf = (snapshot: SnapshotRow) => `vmo-${snapshot.id}`;
 
 const keep = ({ file, format, chain }: DiskRow): KeptDisk => ({ file, format, chain });
 
 /** How snapshots are taken, gone back to and removed. */
-export function createSnapshots({ db, jobs, hypervisor, live }: SnapshotsDeps) {
-  const merging = createMerging({ db, hypervisor });
+export function createSnapshots({ db, jobs, hypervisor, live, settling, logger }: SnapshotsDeps) {
+  const { merging } = settling;
 
   async function find(vmId: VmId): Promise<MachineRow> {
     const vm = await findVm(db, vmId);
@@ -61,17 +59,38 @@ export function createSnapshots({ db, jobs, hypervisor, live }: SnapshotsDeps) {
     if (vm.jobId !== null && isVmLive(vm.status)) await jobs.note(vm.jobId, [words]);
   }
 
+  /** Where it was interrupted, what came of it is known by now: see `settle`. */
   async function take(turn: Turn): Promise<string> {
-    const snapshot = await findSnapshot(turn);
+    const { snapshotId } = SnapshotRequest.parse(turn.operation.request);
+    const snapshot = await repository.findSnapshot(db, snapshotId);
+    if (!snapshot && turn.again) throw interrupted('before anything was kept');
+    if (!snapshot) throw noSuchSnapshot(snapshotId);
+    if (snapshot.state === 'ready') return kept(snapshot);
     try {
-      return await takeOne(turn, snapshot);
+      await takeOne(turn, snapshot);
     } catch (error) {
-      await db.transaction().execute((trx) => repository.deleteSnapshot(trx, snapshot));
-      throw error;
+      if (!(await isKept(snapshot))) throw error;
+    }
+    return kept(snapshot);
+  }
+
+  /** After something failed: whether it is there all the same. What is left of it goes. */
+  async function isKept(snapshot: SnapshotRow): Promise<boolean> {
+    try {
+      await settling.settle(snapshot.vmId);
+      const now = await repository.findSnapshot(db, snapshot.id);
+      if (now?.state === 'creating') {
+        await db.transaction().execute((trx) => repository.deleteSnapshot(trx, now));
+      }
+      return now?.state === 'ready';
+    } catch (error) {
+      // The next operation on this machine tries again: until then nothing is started on it, and nothing removed.
+      logger.warn({ err: error, vmId: snapshot.vmId }, 'what came of a snapshot cannot be told yet');
+      return false;
     }
   }
 
-  async function takeOne({ operation, actor }: Turn, snapshot: SnapshotRow): Promise<string> {
+  async function takeOne({ operation, actor }: Turn, snapshot: SnapshotRow): Promise<void> {
     const vm = await find(operation.vmId);
     const machine = await machineOf(vm, 'cannot be kept as a snapshot');
     const writable = (await disks.listDisksOf(db, vm.id)).filter(({ readOnly }) => !readOnly);
@@ -85,69 +104,51 @@ export function createSnapshots({ db, jobs, hypervisor, live }: SnapshotsDeps) {
     }
     await note(vm, `snapshot ${snapshot.name} (${snapshot.kind}) by ${actor.name}`);
     const files = Object.fromEntries(writable.map((disk) => [disk.id, keep(disk)]));
-    const changed =
-      snapshot.kind === 'ram'
-        ? await saveMemory(vm, machine, snapshot, writable)
-        : await layOverlays(vm, machine, writable);
-    const sizeBytes = snapshot.kind === 'ram' ? null : await bytesOf(writable);
-    await db.transaction().execute(async (trx) => {
-      for (const disk of changed) await disks.updateDisk(trx, disk.id, keep(disk));
-      const parent = (await repository.listSnapshots(trx, vm.id)).find(({ current }) => current);
-      const parentId = parent?.id ?? null;
-      await repository.updateSnapshot(trx, snapshot.id, { state: 'ready', files, sizeBytes, parentId });
-      await repository.makeCurrent(trx, vm.id, snapshot.id);
-    });
-    return `kept as ${snapshot.name}${snapshot.kind === 'ram' ? ', with its memory' : ''}`;
-  }
-
-  async function saveMemory(
-    vm: MachineRow,
-    machine: Machine | null,
-    snapshot: SnapshotRow,
-    writable: readonly DiskRow[],
-  ): Promise<DiskRow[]> {
-    if (!machine) throw wrongState(vm.name, vm.status, 'has no memory to keep: take a snapshot of kind disk');
-    requireQcow2(writable);
-    await machine.saveSnapshot(
-      tagOf(snapshot),
-      writable.map(({ id }) => id),
-    );
-    return [];
+    if (snapshot.kind === 'ram') {
+      if (!machine)
+        throw wrongState(vm.name, vm.status, 'has no memory to keep: take a snapshot of kind disk');
+      requireQcow2(writable);
+      await repository.updateSnapshot(db, snapshot.id, { files, hardware: await machine.hardware() });
+      await machine.saveSnapshot(
+        tagOf(snapshot),
+        writable.map(({ id }) => id),
+      );
+      await db.transaction().execute((trx) => settling.complete(trx, { ...snapshot, files }, null));
+    } else {
+      const overlays = writable.map((disk) => ({ id: disk.id, to: overlayOn(vm.id, disk, keep(disk)) }));
+      await db.transaction().execute(async (trx) => {
+        await repository.updateSnapshot(trx, snapshot.id, { files });
+        for (const { id, to } of overlays) await disks.updateDisk(trx, id, { pending: to });
+      });
+      await layOverlays(machine, overlays);
+      const sizeBytes = await settling.bytesOf(Object.values(files));
+      await db.transaction().execute(async (trx) => {
+        for (const { id, to } of overlays) await disks.updateDisk(trx, id, { ...to, pending: null });
+        await settling.complete(trx, { ...snapshot, files }, sizeBytes);
+      });
+    }
   }
 
   /** Every disk is written to a new file from now on; what it was stays as it is. */
   async function layOverlays(
-    vm: MachineRow,
     machine: Machine | null,
-    writable: readonly DiskRow[],
-  ): Promise<DiskRow[]> {
-    const storage = await hypervisor.storage();
-    const overlays = writable.map((disk): DiskRow => overlayOn(vm.id, disk, keep(disk)));
-    if (machine) await machine.takeOverlays(overlays.map(({ id, file }) => ({ diskId: id, file })));
-    else for (const overlay of overlays) await makeOverlay(storage.root, overlay);
-    return overlays;
+    overlays: readonly { id: string; to: KeptDisk }[],
+  ): Promise<void> {
+    if (machine) await machine.takeOverlays(overlays.map(({ id, to }) => ({ diskId: id, file: to.file })));
+    else for (const { to } of overlays) await makeOverlay(to);
   }
 
-  function overlayOn(vmId: VmId, disk: DiskRow, below: KeptDisk): DiskRow {
+  function overlayOn(vmId: VmId, disk: DiskRow, below: KeptDisk): KeptDisk {
     const file = disk.slot === 0 ? `vms/${vmId}/${newId()}.qcow2` : `disks/${newId()}.qcow2`;
-    return {
-      ...disk,
-      file,
-      format: 'qcow2',
-      chain: [{ file: below.file, format: below.format }, ...below.chain],
-    };
+    return { file, format: 'qcow2', chain: [{ file: below.file, format: below.format }, ...below.chain] };
   }
 
-  async function makeOverlay(root: string, overlay: DiskRow): Promise<void> {
-    const { backing } = chainOf(await hypervisor.storage(), overlay);
+  /** @returns its size in bytes, as a guest sees it: that of what it lies on */
+  async function makeOverlay(overlay: KeptDisk): Promise<number> {
+    const storage = await hypervisor.storage();
+    const { path, backing } = chainOf(storage, overlay);
     if (!backing) throw new Error(`the overlay ${overlay.file} lies on nothing`);
-    await inOurWords(() => hypervisor.images.createOverlay({ path: join(root, overlay.file), backing }));
-  }
-
-  async function bytesOf(kept: readonly DiskRow[]): Promise<number> {
-    const { root } = await hypervisor.storage();
-    const sizes = await Promise.all(kept.map(({ file }) => stat(join(root, file)).catch(() => null)));
-    return sizes.reduce((sum, stats) => sum + (stats?.blocks ?? 0) * 512, 0);
+    return inOurWords(() => hypervisor.images.createOverlay({ path, backing }));
   }
 
   /** What a snapshot keeps of each disk that the machine still has. @throws CodedError VM_IMPOSSIBLE where one is gone */
@@ -168,22 +169,56 @@ export function createSnapshots({ db, jobs, hypervisor, live }: SnapshotsDeps) {
   async function restore(turn: Turn): Promise<string> {
     const { operation, actor } = turn;
     const snapshot = await findSnapshot(turn);
-    if (snapshot.state !== 'ready')
-      throw new CodedError('VM_IMPOSSIBLE', `${snapshot.name} is ${snapshot.state}`);
+    if (snapshot.state !== 'ready') {
+      const words = snapshot.state === 'deleting' ? 'half deleted: delete it again' : 'not kept yet';
+      throw new CodedError('VM_IMPOSSIBLE', `${snapshot.name} is ${words}`);
+    }
     const vm = await find(operation.vmId);
     const machine = await machineOf(vm, 'cannot go back to a snapshot');
     const matched = await match(vm, snapshot);
     if (snapshot.kind === 'ram') {
+      // The guest may have run on from there: to go back twice would take that from it.
+      if (turn.again) throw interrupted('so it may have gone back, or not: look at what the machine is now');
       if (!machine) throw wrongState(vm.name, vm.status, 'has no memory to fill: start it, then restore');
       requireSameFiles(snapshot, matched);
+      await requireSameHardware(vm, machine, snapshot);
       await note(vm, `back to snapshot ${snapshot.name} by ${actor.name}`);
-      await machine.loadSnapshot(tagOf(snapshot), Object.keys(snapshot.files));
-      await repository.makeCurrent(db, vm.id, snapshot.id);
+      await fillMemory(vm, machine, snapshot);
     } else {
       if (machine) throw wrongState(vm.name, vm.status, 'has its disks in use: stop it, then restore');
       await switchDisks(vm, snapshot, matched);
     }
     return `back to ${snapshot.name}`;
+  }
+
+  /** QEMU would find it out after the disks have gone back. */
+  async function requireSameHardware(vm: MachineRow, machine: Machine, snapshot: SnapshotRow): Promise<void> {
+    const then = snapshot.hardware;
+    if (then === null) return;
+    const now = await machine.hardware();
+    const names = new Map<string, string>(
+      (await disks.listDisks(db)).map(({ id, name }) => [id, `the disk ${name}`]),
+    );
+    const differences = [...new Set([...Object.keys(then), ...Object.keys(now)])]
+      .filter((part) => then[part] !== now[part])
+      .map(
+        (part) =>
+          `${names.get(part) ?? part} was ${then[part] ?? 'not there'}, and is ${now[part] ?? 'not there'}`,
+      );
+    if (differences.length === 0) return;
+    throw new CodedError(
+      'VM_IMPOSSIBLE',
+      `the memory in ${snapshot.name} fits the machine as it was then, and ${vm.name} has other hardware now: ${differences.join('; ')}`,
+    );
+  }
+
+  async function fillMemory(vm: MachineRow, machine: Machine, snapshot: SnapshotRow): Promise<void> {
+    try {
+      await machine.loadSnapshot(tagOf(snapshot), Object.keys(snapshot.files));
+    } finally {
+      if (machine.broken !== null) await live.tellAgain(vm.id);
+    }
+    await repository.makeCurrent(db, vm.id, snapshot.id);
   }
 
   /** Each disk goes on in a new file on what was kept; what it was is removed, unless another snapshot needs it. */
@@ -193,62 +228,94 @@ export function createSnapshots({ db, jobs, hypervisor, live }: SnapshotsDeps) {
     matched: readonly { disk: DiskRow; kept: KeptDisk }[],
   ): Promise<void> {
     const storage = await hypervisor.storage();
-    const overlays = matched.map(({ disk, kept }) => overlayOn(vm.id, disk, kept));
-    for (const overlay of overlays) await makeOverlay(storage.root, overlay);
+    const overlays = matched.map(({ disk, kept }) => ({ id: disk.id, to: overlayOn(vm.id, disk, kept) }));
     await db.transaction().execute(async (trx) => {
-      for (const overlay of overlays) await disks.updateDisk(trx, overlay.id, keep(overlay));
+      for (const { id, to } of overlays) await disks.updateDisk(trx, id, { pending: to });
+    });
+    const made: ((typeof overlays)[number] & { sizeBytes: number })[] = [];
+    for (const overlay of overlays) made.push({ ...overlay, sizeBytes: await makeOverlay(overlay.to) });
+    await db.transaction().execute(async (trx) => {
+      for (const { id, to, sizeBytes } of made) {
+        await disks.updateDisk(trx, id, { ...to, sizeBytes, pending: null });
+      }
       await repository.makeCurrent(trx, vm.id, snapshot.id);
     });
     await removeUnneeded(db, storage, ownFiles(matched.map(({ disk }) => disk)));
   }
 
+  /** May be begun again: from the moment that it is `deleting` a snapshot can only go. */
   async function remove(turn: Turn): Promise<string> {
-    const snapshot = await findSnapshot(turn);
+    const { snapshotId } = SnapshotRequest.parse(turn.operation.request);
+    const snapshot = await repository.findSnapshot(db, snapshotId);
+    if (!snapshot && turn.again) return 'deleted';
+    if (!snapshot) throw noSuchSnapshot(snapshotId);
     const vm = await find(turn.operation.vmId);
     const machine = await machineOf(vm, 'cannot lose a snapshot now');
+    // What cannot be is said before anything is touched.
+    const tags = snapshot.kind === 'ram' ? await planTags(vm, machine, snapshot) : null;
+    const merge = snapshot.kind === 'disk' ? await merging.plan(vm, machine, snapshot) : null;
     await repository.updateSnapshot(db, snapshot.id, { state: 'deleting' });
-    try {
-      const words = await removeOne(vm, machine, snapshot);
-      await note(vm, `snapshot ${snapshot.name} deleted by ${turn.actor.name}`);
-      return words;
-    } catch (error) {
-      await repository.updateSnapshot(db, snapshot.id, { state: 'ready' });
-      throw error;
-    }
-  }
-
-  async function removeOne(vm: MachineRow, machine: Machine | null, snapshot: SnapshotRow): Promise<string> {
-    const files = ownFiles(Object.values(snapshot.files));
-    let words = `${snapshot.name} is deleted`;
-    if (snapshot.kind === 'ram') {
-      if (!machine) {
-        throw wrongState(
-          vm.name,
-          vm.status,
-          'keeps this within its disks: it is deleted while the machine runs',
-        );
-      }
-      requireSameFiles(snapshot, await match(vm, snapshot));
-      await machine.deleteSnapshot(tagOf(snapshot), Object.keys(snapshot.files));
-    } else {
-      const shared = await merging.mergeAbove(vm, machine, snapshot);
-      if (shared) words += '; its bytes stay, because several others lie on them';
-    }
+    if (tags) await removeTags(snapshot, tags, machine);
+    if (merge) await merging.carryOut(merge, machine);
     await db.transaction().execute(async (trx) => {
       // Read again: its place in the tree may have changed.
       const now = await repository.findSnapshot(trx, snapshot.id);
       if (now) await repository.deleteSnapshot(trx, now);
     });
-    await removeUnneeded(db, await hypervisor.storage(), files);
-    return words;
+    await removeUnneeded(db, await hypervisor.storage(), ownFiles(Object.values(snapshot.files)));
+    await note(vm, `snapshot ${snapshot.name} deleted by ${turn.actor.name}`);
+    return `${snapshot.name} is deleted${merge?.stays === true ? '; its bytes stay, because several others lie on them' : ''}`;
+  }
+
+  /** One with memory lies within the files of the disks, some of which the machine may have open. */
+  async function planTags(vm: MachineRow, machine: Machine | null, snapshot: SnapshotRow) {
+    const rows = await disks.listDisksOf(db, vm.id);
+    const plan: { live: string[]; cold: KeptDisk[] } = { live: [], cold: [] };
+    for (const [diskId, kept] of Object.entries(snapshot.files)) {
+      const isOpen = ({ file, chain }: DiskRow) => [{ file }, ...chain].some((one) => one.file === kept.file);
+      if (machine && rows.some(({ id, file }) => id === diskId && file === kept.file)) plan.live.push(diskId);
+      else if (machine && rows.some(isOpen)) {
+        throw wrongState(
+          vm.name,
+          vm.status,
+          'runs on a file that this lies within: stop it, or delete the later snapshot first',
+        );
+      } else plan.cold.push(kept);
+    }
+    return plan;
+  }
+
+  async function removeTags(
+    snapshot: SnapshotRow,
+    { live: open, cold }: { live: string[]; cold: KeptDisk[] },
+    machine: Machine | null,
+  ): Promise<void> {
+    const tag = tagOf(snapshot);
+    if (machine && open.length > 0) await machine.deleteSnapshot(tag, open);
+    const storage = await hypervisor.storage();
+    for (const kept of cold) {
+      const image = chainOf(storage, kept);
+      // Gone with a disk that was deleted.
+      if (!(await exists(image.path))) continue;
+      const within = await inOurWords(() => hypervisor.images.listSnapshots(image));
+      if (within.some(({ name }) => name === tag)) {
+        await inOurWords(() => hypervisor.images.deleteSnapshot(image, tag));
+      }
+    }
   }
 
   return {
-    snapshot: { carryOut: take, idempotent: false },
-    restore: { carryOut: restore, idempotent: false },
-    'delete-snapshot': { carryOut: remove, idempotent: false },
+    snapshot: { carryOut: take, idempotent: true },
+    restore: { carryOut: restore, idempotent: true },
+    'delete-snapshot': { carryOut: remove, idempotent: true },
   } satisfies Record<string, Carrier>;
 }
+
+const kept = ({ name, kind }: SnapshotRow) => `kept as ${name}${kind === 'ram' ? ', with its memory' : ''}`;
+
+/** @param what as `before anything was kept` */
+const interrupted = (what: string) =>
+  new CodedError('VM_WRONG_STATE', `the cockpit ended in the middle of it, ${what}`);
 
 export const noSuchSnapshot = (id: string) =>
   new CodedError('SNAPSHOT_NOT_FOUND', `there is no snapshot ${id}`);

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { printable } from '../program.ts';
 import { detectFormat } from './detect.ts';
 import { ImageError } from './errors.ts';
-import { readQcow2Header } from './qcow2-header.ts';
+import { isUntouchedQcow2, readQcow2Header } from './qcow2-header.ts';
 import { formatBytes, TiB } from './sizes.ts';
 import type { DiskFormat } from './storage.ts';
 
@@ -64,6 +64,14 @@ export async function examineImage(
     if (!(error instanceof ImageError)) throw error;
     throw new ImageError(error.problem, `${printable(basename(path))}: ${error.message}`, { cause: error });
   }
+}
+
+/** As `qemu-img` has no word for it. Of a qcow2 image only. @throws ImageError as {@link examineImage} */
+export async function isUntouched(path: string, options: InspectOptions): Promise<boolean> {
+  await examineImage(path, 'qcow2', options);
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const header = await readQcow2Header(file, (await file.stat()).size, Number.MAX_SAFE_INTEGER);
+  return await isUntouchedQcow2(file, header);
 }
 
 async function examine(file: FileHandle, format: DiskFormat, options: InspectOptions) {

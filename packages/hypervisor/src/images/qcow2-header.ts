@@ -145,6 +145,18 @@ export async function readQcow2Header(
   return { version, virtualBytes, clusterBytes, backing, snapshotCount };
 }
 
+/** Whether anything was ever written to it: a disk that was not shows what it lies on. Of a header that was read. */
+export async function isUntouchedQcow2(file: FileHandle, { snapshotCount }: Qcow2Header): Promise<boolean> {
+  if (snapshotCount > 0) return false;
+  const header = Buffer.alloc(headerBytesV2);
+  await file.read(header, 0, header.length, 0);
+  const table = Buffer.alloc(header.readUInt32BE(36) * 8);
+  const offset = safe(header.readBigUInt64BE(40), 'the place of its L1 table');
+  const { bytesRead } = await file.read(table, 0, table.length, offset);
+  if (bytesRead < table.length) throw damaged('its L1 table is cut off');
+  return table.every((byte) => byte === 0);
+}
+
 function checkRefcounts(start: Buffer, version: number, clusterBytes: number, fileBytes: number): void {
   const bytes = start.readUInt32BE(56) * clusterBytes;
   if (bytes > maxRefcountTableBytes)

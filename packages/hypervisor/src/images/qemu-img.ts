@@ -4,7 +4,7 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { findProgram, lastWords, printable, runProgram, type ProgramEnd } from '../program.ts';
 import { ImageError } from './errors.ts';
-import { examineImage, type ImageChain, type InspectOptions } from './inspect.ts';
+import { examineImage, isUntouched, type ImageChain, type InspectOptions } from './inspect.ts';
 import { defaultMaxDiskBytes, diskBytes, formatBytes, GiB } from './sizes.ts';
 import type { DiskFormat } from './storage.ts';
 
@@ -77,6 +77,10 @@ export interface QemuImg {
   /** Writes what the overlay holds into its backing file. The overlay is left as it is, for the caller to delete. */
   commitOverlay(image: ImageChain & { backing: ImageChain }, signal?: AbortSignal): Promise<void>;
   listSnapshots(image: ImageChain): Promise<ImageSnapshot[]>;
+  /** Of a disk that no guest runs on: what it holds stays as it is. */
+  deleteSnapshot(image: ImageChain, name: string): Promise<void>;
+  /** Whether nothing was ever written to an overlay: what it shows is what lies below it. */
+  isUntouched(image: ImageChain): Promise<boolean>;
 }
 
 export interface QemuImgOptions {
@@ -132,6 +136,10 @@ function absolute(path: string): string {
     );
   return path;
 }
+
+/** For the one command of qemu-img that takes no format beside its name. Commas are doubled, as in all of QEMU's options. */
+const imageOptions = ({ path, format }: ImageChain): string =>
+  `driver=${format},file.driver=file,file.filename=${path.replaceAll(',', ',,')}`;
 
 function failure(end: ProgramEnd, what: string): ImageError {
   const words = lastWords(end);
@@ -312,5 +320,15 @@ export function createQemuImg(options: QemuImgOptions = {}): QemuImg {
       });
     },
     listSnapshots: async (image) => (await inspect(image.path, image.format, own(image))).snapshots,
+    async deleteSnapshot(image, name) {
+      if (!/^[\w-]+$/.test(name) || name.startsWith('-'))
+        throw new ImageError('bad-name', `${printable(name)} is no name of a snapshot of ours`);
+      await examineImage(absolute(image.path), image.format, own(image));
+      await run(['snapshot', '-q', '-d', name, '--image-opts', imageOptions(image)], {
+        what: `deleting a snapshot of ${basename(image.path)}`,
+        long: true,
+      });
+    },
+    isUntouched: (image) => isUntouched(absolute(image.path), own(image)),
   };
 }

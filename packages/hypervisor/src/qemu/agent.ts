@@ -25,11 +25,15 @@ export interface GuestAgent {
  * they wait for each other. First it is made sure that the agent lives and that what comes is its answer to us
  * (guest-sync-delimited): the port swallows what is written while nobody reads.
  */
-export function createGuestAgent(path: string): GuestAgent {
+export function createGuestAgent(path: () => Promise<string>): GuestAgent {
   let last: Promise<unknown> = Promise.resolve();
+  const whereIs = () =>
+    path().catch((error: unknown) => {
+      throw new AgentError('the guest agent cannot be reached', { cause: error });
+    });
   function inTurn<T>(timeoutMs: number, work: (line: AgentLine) => Promise<T>): Promise<T> {
     const mine = last.then(async () => {
-      const socket = connect(path);
+      const socket = connect(await whereIs());
       const timer = setTimeout(() => {
         socket.destroy(new AgentError(`the guest agent did not answer within ${timeoutMs} ms`));
       }, timeoutMs);

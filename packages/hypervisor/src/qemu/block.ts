@@ -17,17 +17,22 @@ export interface Layer {
 
 const maxLayers = 64;
 
+interface Below {
+  file: string;
+  format: DiskFormat;
+}
+
 /**
  * A disk with everything below it, the top first, as the files themselves say: what a format is, is never guessed from
  * the bytes, which a guest may have written.
- * @throws ImageError a file is missing, none of ours, or not what it is said to be
+ * @throws ImageError a file is missing, none of ours, not what it is said to be, or lies on another than it is known to
  */
 export async function readLayers(
   storage: Storage,
-  disk: Pick<MachineDisk, 'file' | 'format' | 'readOnly'>,
+  disk: Pick<MachineDisk, 'file' | 'format' | 'readOnly' | 'chain'>,
 ): Promise<Layer[]> {
   const layers: Layer[] = [];
-  let next: { file: string; format: DiskFormat } | null = disk;
+  let next: Below | null = disk;
   while (next) {
     if (layers.length === maxLayers)
       throw new ImageError('backing-file', `${disk.file} lies on more than ${maxLayers} files`);
@@ -35,19 +40,36 @@ export async function readLayers(
     await using file = opened.file;
     const { path } = opened;
     const readOnly = layers.length > 0 || disk.readOnly;
-    layers.push({ file: relative(storage.root, path), path, format: next.format, readOnly });
-    next =
+    const name = relative(storage.root, path);
+    layers.push({ file: name, path, format: next.format, readOnly });
+    const below: Below | null =
       next.format === 'raw'
         ? null
         : backingOf(next.file, (await readQcow2Header(file, opened.bytes, Number.MAX_SAFE_INTEGER)).backing);
+    if (disk.chain) await requireKnown(storage, name, below, disk.chain[layers.length - 1]);
+    next = below;
   }
   return layers;
 }
 
-function backingOf(
+/** A guest that has broken out into QEMU could have written another name into its disk's header: ours is the truth. */
+async function requireKnown(
+  storage: Storage,
   file: string,
-  backing: { file: string; format: string | null } | null,
-): { file: string; format: DiskFormat } | null {
+  found: Below | null,
+  known: Below | undefined,
+): Promise<void> {
+  const real = found && relative(storage.root, await storage.resolveInside(found.file));
+  if (real === (known?.file ?? null) && found?.format === known?.format) return;
+  const words = (below: Below | null | undefined, name = below?.file) =>
+    below ? `${name ?? below.file} (${below.format})` : 'nothing';
+  throw new ImageError(
+    'backing-file',
+    `${file} lies on ${words(found, real ?? undefined)}, and should lie on ${words(known)}: it is not opened`,
+  );
+}
+
+function backingOf(file: string, backing: { file: string; format: string | null } | null): Below | null {
   if (backing === null) return null;
   if (backing.format === 'qcow2' || backing.format === 'raw')
     return { file: backing.file, format: backing.format };

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { chmod, lchown, mkdir, open, readFile, stat } from 'node:fs/promises';
+import { chmod, lchown, lstat, mkdir, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DriverError } from '../driver.ts';
 import { findProgram } from '../program.ts';
@@ -86,6 +86,17 @@ export async function admit(storage: Storage, file: string, owner: Owner | null)
     throw new DriverError('impossible', `${file} is no disk: QEMU gets no right to it`);
   await handle.chown(owner.uid, owner.gid);
   await handle.chmod(0o600);
+}
+
+/**
+ * A socket that QEMU has made. Its folder is QEMU's own: one that a guest has broken out into could put a link there, to
+ * a socket of somebody who trusts us.
+ * @throws DriverError refused
+ */
+export async function ownSocket(path: string, owner: Owner | null): Promise<string> {
+  const stats = await lstat(path);
+  if (stats.isSocket() && stats.uid === (owner?.uid ?? process.getuid?.())) return path;
+  throw new DriverError('refused', `something else than the socket of its QEMU stands at ${path}`);
 }
 
 /** Reads a file that QEMU has written: no link that it may have put there is followed. */

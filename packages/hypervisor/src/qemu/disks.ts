@@ -1,10 +1,10 @@
 import type { MachineDisk } from '@vmo/contract';
-import { DriverError } from '../driver.ts';
+import { DriverError, type DiskNow } from '../driver.ts';
 import { isQmpEvent } from '../qmp/command.ts';
 import type { QmpEvent } from '../qmp/messages.ts';
 import type { BlockInfo } from '../qmp/schema.generated.ts';
 import { blockNodes, type Layer } from './block.ts';
-import { deviceId, diskIdOf, isOurNode, nodeName, serialOf } from './layout.ts';
+import { bytesNode, deviceId, diskIdOf, isOurNode, nodeName, serialOf } from './layout.ts';
 import type { Talk } from './talk.ts';
 
 const peripheral = '/machine/peripheral';
@@ -20,40 +20,36 @@ export interface DiskActions {
   attach(disk: MachineDisk, layers: readonly Layer[]): Promise<void>;
   detach(diskId: string): Promise<'detached' | 'pending'>;
   resize(diskId: string, sizeBytes: number): Promise<void>;
-  list(): Promise<{ diskId: string; state: 'attached' | 'detaching' }[]>;
+  await(diskIds: readonly string[]): Promise<void>;
+  list(): Promise<DiskNow[]>;
   /** Of a device that the guest has let go of. */
   heard(event: QmpEvent): void;
   /** After a connect: events that nobody heard are made up for. */
   lookAgain(): Promise<void>;
 }
 
+interface DiskDeps {
+  detachMs: number;
+  /** From how QEMU names a file to how we do. */
+  fileOf: (name: string) => string;
+  /** After what else is being done with the tree of nodes. */
+  inTurn: <T>(work: () => Promise<T>) => Promise<T>;
+  onDetached: (diskId: string) => void;
+}
+
 /** Disks come and go by ids of ours: never by a path, which QEMU may spell in another way. */
 export function createDiskActions(
   talk: Talk,
-  { detachMs, onDetached }: { detachMs: number; onDetached: (diskId: string) => void },
+  { detachMs, fileOf, inTurn, onDetached }: DiskDeps,
 ): DiskActions {
   const { execute } = talk;
   /** Asked of the guest, and not done. */
   const detaching = new Set<string>();
 
-  /** Nodes that no disk lies on any more. QEMU says no where one does. */
-  async function dropNodes(): Promise<void> {
-    for (let dropped = true; dropped;) {
-      dropped = false;
-      for (const { 'node-name': name } of await execute('query-named-block-nodes', { flat: true })) {
-        if (name === undefined || !isOurNode(name)) continue;
-        const gone = await execute('blockdev-del', { 'node-name': name }).then(
-          () => true,
-          () => false,
-        );
-        dropped ||= gone;
-      }
-    }
-  }
-
   function finish(diskId: string): void {
     if (!detaching.delete(diskId)) return;
-    dropNodes().then(
+    // In turn: what another action has just made is on no disk yet, and would be dropped under its hands.
+    inTurn(() => dropNodes(talk)).then(
       () => onDetached(diskId),
       () => onDetached(diskId),
     );
@@ -78,7 +74,7 @@ export function createDiskActions(
           serial: serialOf(disk.id),
         });
       } catch (error) {
-        await dropNodes().catch(() => undefined);
+        await dropNodes(talk).catch(() => undefined);
         throw error;
       }
     },
@@ -99,7 +95,7 @@ export function createDiskActions(
         throw error;
       });
       if (await deleted) {
-        await dropNodes();
+        await dropNodes(talk);
         return 'detached';
       }
       return 'pending';
@@ -115,9 +111,26 @@ export function createDiskActions(
     },
 
     async list() {
-      return (await listDevices(talk)).flatMap((device) => {
+      const [devices, blocks, nodes] = await Promise.all([
+        listDevices(talk),
+        execute('query-block'),
+        execute('query-named-block-nodes', { flat: true }),
+      ]);
+      return devices.flatMap((device): DiskNow[] => {
         const diskId = diskIdOf(device);
-        return diskId === null ? [] : [{ diskId, state: detaching.has(diskId) ? 'detaching' : 'attached' }];
+        if (diskId === null) return [];
+        const inserted = insertedIn(blocks, diskId);
+        const node = inserted?.['node-name'];
+        const bytes =
+          node === undefined ? undefined : nodes.find((one) => one['node-name'] === bytesNode(node));
+        const file = bytes === undefined ? null : fileOf(bytes.file);
+        return [
+          {
+            ...{ diskId, state: detaching.has(diskId) ? 'detaching' : 'attached' },
+            file: file !== null && nodeName(file) === node ? file : null,
+            tags: (inserted?.image.snapshots ?? []).map(({ name }) => name),
+          },
+        ];
       });
     },
 
@@ -125,12 +138,19 @@ export function createDiskActions(
       for (const diskId of detaching) if (isDeleted(event, deviceId(diskId))) finish(diskId);
     },
 
-    async lookAgain() {
-      if (detaching.size === 0) return;
-      const devices = await listDevices(talk);
-      for (const diskId of detaching) if (!devices.includes(deviceId(diskId))) finish(diskId);
+    async await(diskIds) {
+      for (const diskId of diskIds) detaching.add(diskId);
+      await lookAgain();
     },
+
+    lookAgain,
   };
+
+  async function lookAgain() {
+    if (detaching.size === 0) return;
+    const devices = await listDevices(talk);
+    for (const diskId of detaching) if (!devices.includes(deviceId(diskId))) finish(diskId);
+  }
 }
 
 async function listDevices({ execute }: Talk): Promise<string[]> {
@@ -160,12 +180,30 @@ export interface FoundDisk {
 
 /** The node that a disk is read from and written to now. */
 export async function findDisk({ execute }: Talk, diskId: string): Promise<FoundDisk> {
+  const inserted = insertedIn(await execute('query-block'), diskId);
+  const node = inserted?.['node-name'];
+  if (!inserted || node === undefined) throw new DriverError('impossible', `disk ${diskId} is not attached`);
+  return { node, inserted };
+}
+
+function insertedIn(blocks: readonly BlockInfo[], diskId: string): BlockInfo['inserted'] {
   const device = `${peripheral}/${deviceId(diskId)}/`;
-  const found = (await execute('query-block')).find(({ qdev }) => qdev?.startsWith(device) === true);
-  const node = found?.inserted?.['node-name'];
-  if (!found?.inserted || node === undefined)
-    throw new DriverError('impossible', `disk ${diskId} is not attached`);
-  return { node, inserted: found.inserted };
+  return blocks.find(({ qdev }) => qdev?.startsWith(device) === true)?.inserted;
+}
+
+/** Nodes that no disk lies on any more. QEMU says no where one does. */
+export async function dropNodes({ execute }: Talk): Promise<void> {
+  for (let dropped = true; dropped;) {
+    dropped = false;
+    for (const { 'node-name': name } of await execute('query-named-block-nodes', { flat: true })) {
+      if (name === undefined || !isOurNode(name)) continue;
+      const gone = await execute('blockdev-del', { 'node-name': name }).then(
+        () => true,
+        () => false,
+      );
+      dropped ||= gone;
+    }
+  }
 }
 
 /** Of all disks that can be written to: a snapshot without one of them would not be the machine. */

@@ -109,6 +109,36 @@ it('opens nothing below a disk but what is named, with the format that is named'
   );
 });
 
+it('opens nothing below a disk but what it is known to lie on', async () => {
+  const { storage } = workshop;
+  const make = (name: string, ...more: string[]) =>
+    execute('qemu-img', ['create', '-q', '-f', 'qcow2', ...more, join(storage.root, name), '8M']);
+  await make('images/known.qcow2');
+  await make('images/secret.qcow2');
+  await make('disks/low.qcow2', '-b', join(storage.root, 'images/known.qcow2'), '-F', 'qcow2');
+  await make('disks/top.qcow2', '-b', join(storage.root, 'disks/low.qcow2'), '-F', 'qcow2');
+  const disk = { ...(await workshop.disk()), file: 'disks/top.qcow2' };
+  const layer = (file: string) => ({ file, format: 'qcow2' as const });
+  const chain = [layer('disks/low.qcow2'), layer('images/known.qcow2')];
+  await prepare({ disks: [{ ...disk, chain }] });
+  await expect(prepare({ disks: [{ ...disk, chain: chain.slice(0, 1) }] })).rejects.toMatchObject({
+    problem: 'impossible',
+    message:
+      'disks/low.qcow2 lies on images/known.qcow2 (qcow2), and should lie on nothing: it is not opened',
+  });
+  await execute('qemu-img', [
+    ...['rebase', '-u', '-f', 'qcow2', '-F', 'qcow2', '-b', join(storage.root, 'images/secret.qcow2')],
+    join(storage.root, 'disks/low.qcow2'),
+  ]);
+  await expect(prepare({ disks: [{ ...disk, chain }] })).rejects.toThrow(
+    'disks/low.qcow2 lies on images/secret.qcow2 (qcow2), and should lie on images/known.qcow2 (qcow2)',
+  );
+  await execute('qemu-img', ['rebase', '-u', '-f', 'qcow2', '-b', '', join(storage.root, 'disks/top.qcow2')]);
+  await expect(prepare({ disks: [{ ...disk, chain }] })).rejects.toThrow(
+    'disks/top.qcow2 lies on nothing, and should lie on disks/low.qcow2 (qcow2)',
+  );
+});
+
 it('gives words of others to QEMU as one argument each', async () => {
   const { storage } = workshop;
   const name = 'k,-x=$(touch canary) \'"`.img';

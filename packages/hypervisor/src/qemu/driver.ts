@@ -117,6 +117,8 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
       await writeRecord(directory, {
         ...{ version: qemu.version, accelerator, ports: forwards, tap, owner },
         vnc: spec.display === 'vnc',
+        heldUp: false,
+        broken: null,
       });
       if (tap !== null && spec.network.mode === 'bridge') await makeTap(tap, spec.network.bridge, owner);
     }

@@ -1,6 +1,8 @@
-import { rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { rename, rm, symlink } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { runAtBoot, smallGuestPrompt } from '../guest/small-guest.ts';
 import { sockets } from './layout.ts';
 import { openWorkshop, type Workshop } from './testing.ts';
@@ -75,6 +77,44 @@ it('calls it a crash when somebody else kills it, within moments', async () => {
   expect(await run.ended).toMatchObject({ exitCode: 137, signal: 'SIGKILL' });
   expect(await workshop.driver.connect(machine.id)).toBeNull();
   await expect(machine.pause()).rejects.toMatchObject({ problem: 'gone' });
+});
+
+it('calls it a crash when somebody else kills it while it is asked to shut down', async () => {
+  const { machine } = await bare();
+  const pressed = new Promise<void>((resolve) => {
+    machine.onEvent(({ name }) => {
+      if (name === 'POWERDOWN') resolve();
+    });
+  });
+  const stopped = machine.stop({ ...short, acpi: 30_000 });
+  await pressed;
+  process.kill(machine.pid, 'SIGKILL');
+  expect(await stopped).toBe('crash');
+});
+
+it('speaks to no other socket that somebody has put in the place of its own', async () => {
+  const { machine, spec } = await bare();
+  const directory = workshop.storage.vmDirectory(spec.id);
+  machine.close();
+  await rename(join(directory, sockets.qmp), join(directory, 'run/real.sock'));
+  const reached: unknown[] = [];
+  const elsewhere = join(directory, 'elsewhere.sock');
+  const server = createServer((socket) => reached.push(socket)).listen(elsewhere);
+  await once(server, 'listening');
+  for (const name of [sockets.qmp, sockets.serial]) {
+    await rm(join(directory, name), { force: true });
+    await symlink(elsewhere, join(directory, name));
+  }
+  const again = await workshop.driver.connect(spec.id);
+  expect(again?.status).not.toBe('running');
+  await expect(again?.input('x')).rejects.toMatchObject({ problem: 'silent' });
+  await expect(again?.pause()).rejects.toMatchObject({ problem: 'silent' });
+  expect(reached).toEqual([]);
+  // What is its own again is spoken to.
+  await rm(join(directory, sockets.qmp));
+  await rename(join(directory, 'run/real.sock'), join(directory, sockets.qmp));
+  await vi.waitFor(() => expect(again?.status).toBe('running'), { timeout: 10_000 });
+  server.close();
 });
 
 it('ends with its job, in as much time as the job gives', async () => {

@@ -6,22 +6,27 @@ import type { QmpEvent } from '../qmp/messages.ts';
 import { startQmpMonitor } from '../qmp/monitor.ts';
 import type { RunState } from '../qmp/schema.generated.ts';
 import { toDriverError, type Talk } from './talk.ts';
+import { within } from '../within.ts';
 
 /** The process is looked at this often, since its death may leave a monitor that says nothing. */
 const lookMs = 1_000;
 /** A monitor that goes away comes back within 2 s; a QEMU that has just begun has it open within this. */
 const reconnectMs = 3_000;
 const openMs = 10_000;
+/** From the end of a process to the end of what its monitor had said: both are there at once, but read one by one. */
+const lastWordsMs = 1_000;
 
 interface LinkOptions {
   id: string;
-  path: string;
+  path: () => Promise<string>;
   identity: ProcessIdentity;
   table: ProcessTable;
   commandTimeoutMs: number;
   /** After each connect, before anybody is told that it answers. */
   onConnected: (talk: Talk) => Promise<void>;
   onStatus: (status: MachineStatus) => void;
+  /** Whether we are about to let it run on: nobody has paused it. */
+  isHeldUp: () => boolean;
   onEvent: (event: QmpEvent) => void;
   /** Once, with the last word that QEMU said about its end, or null. */
   onEnded: (shutdown: QmpEventOf<'SHUTDOWN'>['data'] | null) => void;
@@ -59,6 +64,8 @@ export function createLink(options: LinkOptions): Link {
 
   async function look(): Promise<void> {
     if (closed || (await alive())) return;
+    // Its last words may still be on their way to us.
+    await within(monitor.ended, lastWordsMs);
     finish();
   }
 
@@ -83,6 +90,7 @@ export function createLink(options: LinkOptions): Link {
     for (const listener of [...listeners]) listener(event);
     options.onEvent(event);
     if (!['STOP', 'RESUME', 'RESET', 'SUSPEND', 'WAKEUP', 'GUEST_PANICKED'].includes(event.event)) return;
+    if (options.isHeldUp()) return;
     refresh(true).catch(() => undefined); // told by what the monitor tells of itself
   }
 
@@ -97,7 +105,7 @@ export function createLink(options: LinkOptions): Link {
     commandTimeoutMs: options.commandTimeoutMs,
     async onConnected(client) {
       const { UUID: uuid } = await client.execute('query-uuid');
-      if (uuid !== options.id) throw new Error(`the QEMU at ${options.path} is ${uuid}`);
+      if (uuid !== options.id) throw new Error(`the QEMU that answers is ${uuid}`);
       await readState(client.execute, false);
       await options.onConnected(talk);
       clearTimeout(unreachable);

@@ -1,8 +1,11 @@
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { createHash } from 'node:crypto';
+import type { DiskNow } from '../driver.ts';
+import { connect } from '../guest/testing.ts';
 import { smallGuestPrompt } from '../guest/small-guest.ts';
 import { checkImage, host, mib, openWorkshop, statusOf, type Started, type Workshop } from './testing.ts';
 
@@ -24,6 +27,8 @@ beforeAll(async () => {
   await started.see(smallGuestPrompt);
 }, patience);
 afterAll(() => workshop[Symbol.asyncDispose]());
+
+const fileOf = (all: readonly DiskNow[], wanted: string) => all.find(({ diskId }) => diskId === wanted)?.file;
 
 it('keeps its console from the first byte, whether or not anybody was connected', async () => {
   expect(await started.boot()).toMatch(/^[^]*vmo-guest ready/);
@@ -64,7 +69,7 @@ it('shows its screen, and leaves nothing behind', async () => {
   expect(png.subarray(0, 8)).toEqual(Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]));
   const left = await readdir(join(workshop.storage.vmDirectory(started.spec.id), 'run'));
   expect(left.filter((name) => name.endsWith('.png'))).toEqual([]);
-  const vnc = createConnection(started.machine.vncSocket ?? '');
+  const vnc = createConnection((await started.machine.vncSocket()) ?? '');
   const greeting: unknown[] = await once(vnc, 'data');
   expect(String(greeting[0])).toMatch(/^RFB 003/);
   vnc.destroy();
@@ -102,9 +107,8 @@ it('takes a disk while it runs, grows it, and lets go of it again', { timeout: p
   ).toBe('grown');
   await expect(machine.resizeDisk(disk.id, 8 * mib)).rejects.toMatchObject({ problem: 'impossible' });
   await expect(machine.attachDisk(disk)).rejects.toThrow('is attached already');
-  const attached = [...spec.disks.map(({ id }) => id), disk.id].map((diskId) => ({
-    diskId,
-    state: 'attached',
+  const attached = [...spec.disks, disk].map(({ id, file }) => ({
+    ...{ diskId: id, file, state: 'attached', tags: [] },
   }));
   expect(new Set(await machine.disks())).toEqual(new Set(attached));
 
@@ -158,12 +162,53 @@ it('goes on in an overlay, and comes back from it with what was written', { time
     [lower, disk.file],
   ] as const) {
     await machine.commitOverlay(disk.id, below);
-    await rm(join(workshop.storage.root, above));
+    expect(await readdir(join(workshop.storage.root, 'disks'))).not.toContain(above.slice('disks/'.length));
+    expect(fileOf(await machine.disks(), disk.id)).toBe(below);
   }
+  expect(machine.status).toBe('running');
   expect(await command('echo 3 > /proc/sys/vm/drop_caches; head -c 5 /dev/vda')).toBe('over1');
   await expect(machine.takeOverlays([{ diskId: workshop.spec().id, file: lower }])).rejects.toThrow(
     'is not attached',
   );
+});
+
+it('settles what an earlier process of ours has left under way', { timeout: patience }, async () => {
+  const { machine, command, spec } = started;
+  const [disk] = spec.disks;
+  if (!disk) throw new Error('it has no disk');
+  const file = `disks/${workshop.spec().id}.qcow2`;
+  await machine.takeOverlays([{ diskId: disk.id, file }]);
+  await command('echo left | dd of=/dev/vda conv=fsync 2> /dev/null');
+  // As far as it had come: the job is ready, the guest held up, and the switch not asked for.
+  const directory = workshop.storage.vmDirectory(spec.id);
+  const { ask, socket } = await connect(join(directory, 'run/qmp2.sock'));
+  await ask('qmp_capabilities');
+  const node = (name: string) => `node-${createHash('sha256').update(name).digest('hex').slice(0, 24)}`;
+  await ask('block-commit', {
+    ...{ 'job-id': 'job-left', device: node(file), 'top-node': node(file), 'base-node': node(disk.file) },
+    'auto-dismiss': false,
+  });
+  await vi.waitFor(async () => expect(await ask('query-jobs')).toMatchObject([{ status: 'ready' }]), {
+    timeout: 20_000,
+  });
+  await ask('stop');
+  machine.close();
+  const recordPath = join(directory, 'machine.json');
+  const record: object = JSON.parse(await readFile(recordPath, 'utf8')) as object;
+  await writeFile(recordPath, JSON.stringify({ ...record, heldUp: true }));
+
+  const next = await workshop.driver.connect(spec.id);
+  if (!next) throw new Error('it is gone');
+  started.machine = next;
+  expect(next.status).toBe('paused');
+  expect(fileOf(await next.settleDisks(), disk.id)).toBe(file);
+  expect(await ask('query-jobs')).toEqual([]);
+  expect(next.status).toBe('paused');
+  await next.goOn();
+  expect(next.status).toBe('running');
+  await next.commitOverlay(disk.id, disk.file);
+  expect(fileOf(await next.settleDisks(), disk.id)).toBe(disk.file);
+  socket.destroy();
 });
 
 it('lets go of a disk that was there at the start, but for the first', { timeout: patience }, async () => {

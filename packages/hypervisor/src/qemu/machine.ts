@@ -2,9 +2,10 @@ import type { MachineDisk, StopRung } from '@vmo/contract';
 import { isAlive, signalProcess, type ProcessIdentity, type ProcessTable } from '@vmo/execution';
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import {
   DriverError,
+  type DiskNow,
   type LadderTimes,
   type Machine,
   type MachineEvent,
@@ -15,13 +16,15 @@ import { ImageError } from '../images/errors.ts';
 import type { Storage } from '../images/storage.ts';
 import { createGuestAgent, type GuestAgent } from './agent.ts';
 import { readLayers } from './block.ts';
-import { admit, readOwn } from './confinement.ts';
+import { admit, ownSocket, readOwn } from './confinement.ts';
 import { createDiskActions, type DiskActions } from './disks.ts';
 import { climb, plug, type Climbed } from './ladder.ts';
+import { describeHardware } from './hardware.ts';
+import { createHoldUp, type HoldUp } from './hold-up.ts';
 import { within } from '../within.ts';
 import { runFolder, sockets } from './layout.ts';
 import { createLink, type Link } from './link.ts';
-import type { MachineRecord } from './record.ts';
+import { createNotes, type MachineRecord, type Notes } from './record.ts';
 import { guestMemoryMib, resize, type ResizeChange } from './resize.ts';
 import { beginStats, takeSample } from './sample.ts';
 import { createSerialInput, type SerialInput } from './serial.ts';
@@ -55,13 +58,14 @@ export class QemuMachine implements Machine {
   readonly version: string;
   readonly accelerator: 'kvm' | 'tcg';
   readonly ports: MachineRecord['ports'];
-  readonly vncSocket: string | null;
   readonly ended: Promise<MachineEnd>;
   readonly #options: MachineOptions;
   readonly #link: Link;
   readonly #agent: GuestAgent;
   readonly #disks: DiskActions;
   readonly #snapshots: SnapshotActions;
+  readonly #notes: Notes;
+  readonly #holdUp: HoldUp;
   readonly #serial: SerialInput;
   /** Disks and snapshots change the same tree of nodes. */
   readonly #inTurn = createTurns();
@@ -80,18 +84,19 @@ export class QemuMachine implements Machine {
     this.version = record.version;
     this.accelerator = record.accelerator;
     this.ports = record.ports;
-    this.vncSocket = record.vnc ? join(vmDirectory, sockets.vnc) : null;
+    this.#notes = createNotes(vmDirectory, record);
     const end = Promise.withResolvers<MachineEnd>();
     this.ended = end.promise;
-    this.#agent = createGuestAgent(join(vmDirectory, sockets.agent));
-    this.#serial = createSerialInput(join(vmDirectory, sockets.serial));
+    this.#agent = createGuestAgent(this.#socket('agent'));
+    this.#serial = createSerialInput(this.#socket('serial'));
     this.#link = createLink({
       ...{ id, identity, table, onError, commandTimeoutMs: options.commandTimeoutMs },
-      path: join(vmDirectory, sockets.qmp),
+      path: this.#socket('qmp'),
       onConnected: async (talk) => {
         await Promise.all([beginStats(talk), this.#disks.lookAgain()]);
       },
       onStatus: (status) => this.#tell(this.#onStatus, status),
+      isHeldUp: () => this.#notes.now.heldUp,
       onEvent: (event) => {
         this.#disks.heard(event);
         const described = describeEvent(event);
@@ -102,11 +107,20 @@ export class QemuMachine implements Machine {
         this.close();
       },
     });
+    const { execute } = this.#link;
+    this.#holdUp = createHoldUp({
+      ...{ notes: this.#notes, isPaused: () => this.status === 'paused' },
+      pause: () => execute('stop'),
+      resume: () => execute('cont'),
+    });
+    const fileOf = (name: string) => relative(storage.root, resolve(vmDirectory, name));
     this.#disks = createDiskActions(this.#link, {
-      detachMs: options.detachMs,
+      ...{ detachMs: options.detachMs, fileOf, inTurn: this.#inTurn },
       onDetached: (diskId) => this.#tell(this.#onDetached, diskId),
     });
-    this.#snapshots = createSnapshotActions(this.#link, { storage, vmDirectory, owner: record.owner });
+    this.#snapshots = createSnapshotActions(this.#link, {
+      ...{ storage, owner: record.owner, holdUp: this.#holdUp, fileOf, listDisks: this.#disks.list },
+    });
   }
 
   /** When it is known how it stands. */
@@ -128,6 +142,15 @@ export class QemuMachine implements Machine {
 
   onDetached(listener: (diskId: string) => void): () => void {
     return listen(this.#onDetached, listener);
+  }
+
+  #socket(name: keyof typeof sockets): () => Promise<string> {
+    const { vmDirectory, record } = this.#options;
+    return () => ownSocket(join(vmDirectory, sockets[name]), record.owner);
+  }
+
+  async vncSocket(): Promise<string | null> {
+    return this.#options.record.vnc ? this.#socket('vnc')() : null;
   }
 
   #tell<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
@@ -209,12 +232,27 @@ export class QemuMachine implements Machine {
     return this.#inTurn(() => this.#disks.detach(diskId));
   }
 
+  awaitDetached(diskIds: readonly string[]): Promise<void> {
+    return this.#disks.await(diskIds);
+  }
+
   resizeDisk(diskId: string, sizeBytes: number): Promise<void> {
     return this.#inTurn(() => this.#disks.resize(diskId, sizeBytes));
   }
 
-  disks(): Promise<{ diskId: string; state: 'attached' | 'detaching' }[]> {
+  disks(): Promise<DiskNow[]> {
     return this.#disks.list();
+  }
+
+  settleDisks(): Promise<DiskNow[]> {
+    return this.#inTurn(() => this.#snapshots.settle());
+  }
+
+  goOn(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#holdUp.end();
+      await this.#link.refresh();
+    });
   }
 
   resize(change: ResizeChange): Promise<string> {
@@ -231,13 +269,30 @@ export class QemuMachine implements Machine {
 
   loadSnapshot(tag: string, diskIds: readonly string[]): Promise<void> {
     return this.#inTurn(async () => {
+      await this.#snapshots.checkLoad(tag, diskIds);
+      // Before, since QEMU may be at it while we die: the disks have gone back then, and the memory perhaps not.
+      await this.#notes.change({
+        broken: `its memory was to be filled from ${tag}, and nobody knows how that went`,
+      });
       try {
         await this.#snapshots.load(tag, diskIds);
-      } finally {
-        // Half of it may have been read: QEMU then leaves the guest stopped, and so it is told.
+      } catch (error) {
+        const words = error instanceof Error ? error.message : String(error);
+        await this.#notes.change({ broken: words });
         await this.#link.refresh();
+        throw error;
       }
+      await this.#notes.change({ broken: null });
+      await this.#link.refresh();
     });
+  }
+
+  hardware(): Promise<Record<string, string>> {
+    return describeHardware(this.#link, this.#notes.now);
+  }
+
+  get broken(): string | null {
+    return this.#notes.now.broken;
   }
 
   deleteSnapshot(tag: string, diskIds: readonly string[]): Promise<void> {
@@ -249,11 +304,17 @@ export class QemuMachine implements Machine {
   }
 
   commitOverlay(diskId: string, baseFile: string): Promise<void> {
-    return this.#inTurn(() => this.#snapshots.commitOverlay(diskId, baseFile));
+    return this.#inTurn(async () => {
+      try {
+        await this.#snapshots.commitOverlay(diskId, baseFile);
+      } finally {
+        await this.#link.refresh();
+      }
+    });
   }
 
   async screenshot(format: 'png' | 'ppm' = 'png'): Promise<Buffer> {
-    if (this.vncSocket === null) throw new DriverError('impossible', 'it has no screen');
+    if (!this.#options.record.vnc) throw new DriverError('impossible', 'it has no screen');
     const name = `${runFolder}/screen-${randomUUID()}.${format}`;
     const path = join(this.#options.vmDirectory, name);
     try {

@@ -13,8 +13,28 @@ const MachineRecord = z.object({
   vnc: z.boolean(),
   /** As root: as whom it runs. */
   owner: z.object({ name: z.string(), uid: z.int(), gid: z.int() }).nullable(),
+  /** We have paused it for a moment: whoever finds this lets it go on. */
+  heldUp: z.boolean().default(false),
+  /** Memory is being read into it, or was, in vain: what it is cannot be told. */
+  broken: z.string().nullable().default(null),
 });
 export type MachineRecord = z.infer<typeof MachineRecord>;
+
+/** The record of a machine that runs, as it changes. */
+export function createNotes(vmDirectory: string, record: MachineRecord) {
+  let now = record;
+  return {
+    get now() {
+      return now;
+    },
+    async change(patch: Partial<Pick<MachineRecord, 'heldUp' | 'broken'>>): Promise<void> {
+      const next = { ...now, ...patch };
+      await writeRecord(vmDirectory, next);
+      now = next;
+    },
+  };
+}
+export type Notes = ReturnType<typeof createNotes>;
 
 export async function writeRecord(vmDirectory: string, record: MachineRecord): Promise<void> {
   const temporary = join(vmDirectory, `.${randomUUID()}`);

@@ -11,10 +11,10 @@ export interface SerialInput {
   close(): void;
 }
 
-export function createSerialInput(path: string): SerialInput {
+export function createSerialInput(path: () => Promise<string>): SerialInput {
   let socket: Socket | null = null;
-  function open(): Socket {
-    const opened = connect(path);
+  async function open(): Promise<Socket> {
+    const opened = connect(await path());
     // Read, always: a guest whose console nobody reads would be held up by QEMU.
     opened.resume();
     opened.unref();
@@ -30,8 +30,8 @@ export function createSerialInput(path: string): SerialInput {
   }
   return {
     async write(data) {
-      const into = socket?.writable === true ? socket : open();
       try {
+        const into = socket?.writable === true ? socket : await open();
         if (into.connecting) await once(into, 'connect');
         await new Promise<void>((resolve, reject) => {
           into.write(data, (error) => {

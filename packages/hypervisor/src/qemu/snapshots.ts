@@ -1,34 +1,42 @@
 import { findProgram, lastWords, runProgram } from '../program.ts';
-import { stat } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
-import { DriverError } from '../driver.ts';
+import { randomUUID } from 'node:crypto';
+import { link, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DriverError, type DiskNow } from '../driver.ts';
 import type { Storage } from '../images/storage.ts';
 import { blockNode, type Layer } from './block.ts';
 import { admit, type Owner } from './confinement.ts';
-import { findDisk, writableDisks, type FoundDisk } from './disks.ts';
-import { jobTimeoutMs, runJob } from './jobs.ts';
+import { dropNodes, findDisk, writableDisks, type FoundDisk } from './disks.ts';
+import type { HoldUp } from './hold-up.ts';
+import { endJobs, jobTimeoutMs, runJob } from './jobs.ts';
 import { bytesNode, nodeName } from './layout.ts';
 import type { Talk } from './talk.ts';
 
 export interface SnapshotActions {
   save(tag: string, diskIds: readonly string[]): Promise<void>;
+  /** @throws DriverError impossible */
+  checkLoad(tag: string, diskIds: readonly string[]): Promise<void>;
   load(tag: string, diskIds: readonly string[]): Promise<void>;
   delete(tag: string, diskIds: readonly string[]): Promise<void>;
   takeOverlays(overlays: readonly { diskId: string; file: string }[]): Promise<void>;
   commitOverlay(diskId: string, baseFile: string): Promise<void>;
+  settle(): Promise<DiskNow[]>;
 }
 
 interface SnapshotDeps {
   storage: Storage;
-  vmDirectory: string;
   owner: Owner | null;
+  holdUp: HoldUp;
+  /** From how QEMU names a file to how we do. */
+  fileOf: (name: string) => string;
+  listDisks: () => Promise<DiskNow[]>;
 }
 
 const qemuImgMs = 30_000;
 
 export function createSnapshotActions(
   talk: Talk,
-  { storage, vmDirectory, owner }: SnapshotDeps,
+  { storage, owner, holdUp, fileOf, listDisks }: SnapshotDeps,
 ): SnapshotActions {
   const { execute } = talk;
 
@@ -60,6 +68,13 @@ export function createSnapshotActions(
     }
   }
 
+  async function havingTag(tag: string, diskIds: readonly string[]): Promise<string[]> {
+    const all = await listDisks();
+    return diskIds.filter((wanted) =>
+      all.some(({ diskId, tags }) => diskId === wanted && tags.includes(tag)),
+    );
+  }
+
   async function requireAll(diskIds: readonly string[]): Promise<void> {
     const left = (await writableDisks(talk)).filter((diskId) => !diskIds.includes(diskId));
     if (left.length > 0)
@@ -70,10 +85,10 @@ export function createSnapshotActions(
   }
 
   /** The file of a running disk, from the storage path. */
-  async function fileOf({ node }: FoundDisk): Promise<string> {
+  async function fileOfNode({ node }: FoundDisk): Promise<string> {
     const nodes = await execute('query-named-block-nodes', { flat: true });
     const found = nodes.find(({ 'node-name': name }) => name === bytesNode(node));
-    const file = found && relative(storage.root, resolve(vmDirectory, found.file));
+    const file = found && fileOf(found.file);
     if (file !== undefined && nodeName(file) === node) return file;
     throw new DriverError('impossible', `nobody knows the file of ${node}: it is none of ours`);
   }
@@ -82,12 +97,18 @@ export function createSnapshotActions(
   async function makeOverlay(path: string, disk: FoundDisk): Promise<void> {
     const program = findProgram('qemu-img');
     if (program === null) throw new DriverError('no-hypervisor', 'qemu-img is missing');
-    if (await stat(path).catch(() => null)) throw new DriverError('impossible', `${path} exists already`);
-    const below = ['-u', '-b', join(storage.root, await fileOf(disk)), '-F', disk.inserted.drv];
+    const below = ['-u', '-b', join(storage.root, await fileOfNode(disk)), '-F', disk.inserted.drv];
     const size = String(disk.inserted.image['virtual-size']);
-    const args = ['create', '-q', '-f', 'qcow2', ...below, '--', path, size];
-    const end = await runProgram(program, args, { timeoutMs: qemuImgMs });
-    if (end.code !== 0) throw new DriverError('refused', `an overlay could not be made: ${lastWords(end)}`);
+    // Under its name it is whole or not there: whoever finds it after a crash need not guess.
+    const temporary = join(dirname(path), `.${randomUUID()}.new`);
+    try {
+      const args = ['create', '-q', '-f', 'qcow2', ...below, '--', temporary, size];
+      const end = await runProgram(program, args, { timeoutMs: qemuImgMs });
+      if (end.code !== 0) throw new DriverError('refused', `an overlay could not be made: ${lastWords(end)}`);
+      await link(temporary, path);
+    } finally {
+      await rm(temporary, { force: true });
+    }
   }
 
   return {
@@ -98,17 +119,21 @@ export function createSnapshotActions(
         execute('snapshot-save', { 'job-id': jobId, tag, ...nodes }, { timeoutMs: jobTimeoutMs }),
       );
     },
-    async load(tag, diskIds) {
+    async checkLoad(tag, diskIds) {
       await requireAll(diskIds);
       await requireTag(tag, diskIds);
+    },
+    async load(tag, diskIds) {
       const nodes = await nodesOf(diskIds);
       await runJob(talk, `snapshot ${tag}`, (jobId) =>
         execute('snapshot-load', { 'job-id': jobId, tag, ...nodes }, { timeoutMs: jobTimeoutMs }),
       );
     },
     async delete(tag, diskIds) {
-      await requireTag(tag, diskIds);
-      const { devices } = await nodesOf(diskIds);
+      const having = await havingTag(tag, diskIds);
+      // Of one that was being deleted already, the rest.
+      if (having.length === 0) return;
+      const { devices } = await nodesOf(having);
       await runJob(talk, `snapshot ${tag}`, (jobId) =>
         execute('snapshot-delete', { 'job-id': jobId, tag, devices }),
       );
@@ -136,23 +161,46 @@ export function createSnapshotActions(
     },
 
     async commitOverlay(diskId, baseFile) {
-      const { node } = await findDisk(talk, diskId);
+      const disk = await findDisk(talk, diskId);
+      const { node } = disk;
       const base = nodeName(baseFile);
       if (baseFile.startsWith('images/'))
         throw new DriverError('impossible', `${baseFile} is an image: nothing is put into it`);
-      await runJob(
-        talk,
-        `putting disk ${diskId} into what lies below it`,
-        (jobId) =>
-          execute('block-commit', {
-            ...{ 'job-id': jobId, device: node, 'top-node': node, 'base-node': base },
-            ...{ 'auto-dismiss': false },
-          }),
-        // The guest writes on: the job only ends when it is told to switch over.
-        (jobId) => execute('job-complete', { id: jobId }),
-      );
-      // The switch is done; a node that stays until the machine ends costs nothing, and must not make it undone in our books.
+      const overlay = await fileOfNode(disk);
+      const asked = { toSwitch: false };
+      try {
+        await runJob(
+          talk,
+          `putting disk ${diskId} into what lies below it`,
+          (jobId) =>
+            execute('block-commit', {
+              ...{ 'job-id': jobId, device: node, 'top-node': node, 'base-node': base },
+              ...{ 'auto-dismiss': false },
+            }),
+          // The guest writes on: the job only ends when it is told to switch over.
+          async (jobId) => {
+            // What it wrote between the switch and the end of the overlay's file would be in the base alone.
+            asked.toSwitch = true;
+            await holdUp.begin();
+            await execute('job-complete', { id: jobId });
+          },
+        );
+      } finally {
+        // However it went: what the disk is on now says which file holds it. Not told that, the guest stays held up.
+        if (asked.toSwitch) {
+          if ((await findDisk(talk, diskId)).node === base)
+            await rm(join(storage.root, overlay), { force: true });
+          await holdUp.end();
+        }
+      }
+      // A node that stays until the machine ends costs nothing, and must not make the switch undone in our books.
       await execute('blockdev-del', { 'node-name': node }).catch(() => undefined);
+    },
+
+    async settle() {
+      await endJobs(talk);
+      await dropNodes(talk);
+      return listDisks();
     },
   };
 }

@@ -43,7 +43,8 @@ export function endOf(cause: ShutdownCause | null, tried: StopRung | null): Mach
     case 'subsystem-reset':
     case 'snapshot-load':
     case null:
-      return end(tried ?? 'crash');
+      // A guest or a QEMU that ends as it was asked to says so; only signals may leave no word.
+      return end(tried === 'sigterm' || tried === 'sigkill' ? tried : 'crash');
   }
 }
 

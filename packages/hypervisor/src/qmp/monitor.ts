@@ -16,7 +16,8 @@ const firstPauseMs = 50;
 const lastPauseMs = 2000;
 
 export interface QmpMonitorOptions {
-  path: string;
+  /** A function is asked before every connection; what it throws is a connection that failed. */
+  path: string | (() => Promise<string>);
   /** Whether the process of the VM lives. Asked after each connection that failed or ended; false ends the monitor. */
   isAlive: () => boolean | Promise<boolean>;
   /**
@@ -131,7 +132,7 @@ export function startQmpMonitor(options: QmpMonitorOptions): QmpMonitor {
     try {
       const connected = await hear(
         connectQmp({
-          path,
+          path: typeof path === 'string' ? path : await path(),
           signal: stopping.signal,
           timeoutMs: options.greetingTimeoutMs ?? defaultGreetingMs,
           onError,

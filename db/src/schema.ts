@@ -60,6 +60,42 @@ export interface JobsTable {
   /** The machine that a job of type `vm` runs, and what the agent needs for it. */
   vm_id: string | null;
   vm: ColumnType<unknown, string | null | undefined, never>;
+  /** Higher goes first. */
+  priority: Generated<number>;
+  /** Who may take it and which kind of place it takes, see `jobs/queue.ts`. */
+  queue: Generated<string>;
+  need_cpus: Generated<number>;
+  need_memory_mib: Generated<number>;
+  /** Counts from 1. */
+  attempt: Generated<number>;
+  /** Attempts that may still follow when one is lost. */
+  retries: Generated<number>;
+  /** Where the output of this attempt begins in the stored log. */
+  stdout_base: Generated<number>;
+  stderr_base: Generated<number>;
+  boot_base: Generated<number>;
+}
+
+export interface AgentsTable {
+  id: string;
+  name: string;
+  kind: string;
+  /** SHA-256 of the token. */
+  token_hash: Buffer | null;
+  /** The data directory that uses the token. */
+  installation: string | null;
+  /** Version of the agent contract that it speaks. */
+  contract: number | null;
+  version: string | null;
+  capacity: Json;
+  lease_until: Date | null;
+  seen_at: Date | null;
+  draining: Generated<boolean>;
+  /** It was asked to end and takes no more. */
+  leaving: Generated<boolean>;
+  revoked_at: Date | null;
+  created_at: CreatedAt;
+  created_by: string;
 }
 
 export interface JobEventsTable {
@@ -272,6 +308,7 @@ export interface Database {
   hosts: HostsTable;
   sessions: SessionsTable;
   audit: AuditTable;
+  agents: AgentsTable;
   vms: VmsTable;
   vm_templates: VmTemplatesTable;
   images: ImagesTable;

@@ -18,10 +18,10 @@ function domainOf(file: string): string | undefined {
   return folder === undefined || surroundings.has(folder) ? undefined : folder;
 }
 
-/** A domain may use those before it; hosts and workspaces stand side by side. */
+/** A domain may use those before it; hosts, workspaces and agents stand side by side. */
 const order: readonly (readonly string[])[] = [
   ['auth'],
-  ['workspaces', 'hosts'],
+  ['workspaces', 'hosts', 'agents'],
   ['jobs'],
   ['vms'],
   ['requests'],
@@ -80,7 +80,7 @@ const domainKnowsNoTransport = importRule(
 );
 
 const domainOrder = importRule(
-  'Domains meet through index.ts and in one order (auth, then workspaces and hosts, then jobs, vms, requests); kernel/ imports only the contract. Export it from the index.ts of an earlier domain, or have server.ts pass it in.',
+  'Domains meet through index.ts and in one order (auth, then workspaces, hosts and agents, then jobs, vms, requests); kernel/ imports only the contract. Export it from the index.ts of an earlier domain, or have server.ts pass it in.',
   (file) => isServer(file) && !isTest(file),
   ({ specifier, file: target }, file) => {
     const own = domainOf(file);

@@ -1,12 +1,20 @@
-import type { AgentApi, AgentHints, ClaimedJob, JobId, Slots } from '@vmo/contract';
+import {
+  CodedError,
+  type AgentApi,
+  type AgentCapacity,
+  type AgentHints,
+  type ClaimedJob,
+  type FreePlaces,
+  type JobId,
+  type PlaceKind,
+} from '@vmo/contract';
 import type { ExecutionManager } from '@vmo/execution';
 import { Attempt } from './attempt.ts';
+import type { Lease } from './lease.ts';
 import { createPersistence, type Persistence } from './persistence.ts';
 import { cleanRunDirectories } from './run-directories.ts';
 import type { ShipLimits } from './shipper.ts';
 
-/** A hint that was lost costs at most this long. */
-const pollMs = 5_000;
 const cleanMs = 3_600_000;
 const stopPatienceMs = 2_000;
 
@@ -18,58 +26,119 @@ export interface AgentLogger {
 
 export interface AgentOptions {
   name: string;
-  /** What runs here at once. */
-  slots: Slots;
+  /** What it has to offer now. */
+  capacity: () => Promise<AgentCapacity>;
   api: AgentApi;
+  lease: Lease;
+  /** A hint that was lost costs at most `pollMs`. Leases: see `LeaseTimes`. */
+  times: { pollMs: number; renewMs: number };
   execution: ExecutionManager;
   /** Holds a run directory per job. */
   runsDirectory: string;
+  /** Where commands run that name no directory; null: at the root. */
+  defaultDirectory: string | null;
   /** What jobs inherit. */
   environment: Readonly<Record<string, string>>;
   /** Between SIGTERM and SIGKILL. */
   cancelGraceMs: number;
   limits: ShipLimits;
   logger: AgentLogger;
+  /** The server does not want this agent any more; it has stopped taking jobs. */
+  onRefused?: (error: CodedError) => void;
 }
 
 export interface Agent {
   hints: AgentHints;
   /** Takes up the jobs it had, then takes new ones. Resolves when the old ones have been found. */
   start(): Promise<void>;
+  /** Takes no more jobs, and says so; those it has go on. */
+  drain(): Promise<void>;
+  /** Resolves when it has no job any more. */
+  idle(): Promise<void>;
   /** Takes no more jobs, ships what is under way, and lets go: the runs go on. */
   stop(): Promise<void>;
   /** Jobs whose output waits in the spool because the server does not take it. */
   unstoredJobs(): number;
 }
 
+/** What the server says to an agent that it will never talk to again. */
+const refusals: ReadonlySet<string> = new Set([
+  'AGENT_REVOKED',
+  'AGENT_NOT_FOUND',
+  'AGENT_ELSEWHERE',
+  'AGENT_INCOMPATIBLE',
+  'UNAUTHENTICATED',
+]);
+
 export function createAgent(options: AgentOptions): Agent {
-  const { api, name, slots, logger } = options;
+  const { api, logger, times } = options;
   const attempts = new Map<JobId, Attempt>();
   const persistence: Persistence = createPersistence(logger);
+  /** It has taken up what it had, and was not told to stop. */
   let running = false;
+  let stopped = false;
+  let leaving = false;
+  /** A person wants it to take no more. */
+  let draining = false;
   let claiming: Promise<void> | null = null;
   let claimAgain = false;
+  /** The answer to a claim was lost: what it gave us is found among our jobs. */
+  let mayHaveMore = false;
+  let renewing: Promise<void> | null = null;
+  let renewAgain: NodeJS.Timeout | undefined;
   const timers: NodeJS.Timeout[] = [];
+  const idlers = new Set<() => void>();
 
   function launch(job: ClaimedJob): void {
+    const known = attempts.get(job.id);
+    if (known) {
+      // An attempt of before, which is about to learn that it is over, must be gone first.
+      if (known.fence !== job.fence)
+        void known.done.then(() => {
+          launch(job);
+        });
+      return;
+    }
     const attempt = new Attempt(job, options, persistence);
     attempts.set(job.id, attempt);
     void attempt.done.then(() => {
       attempts.delete(job.id);
+      if (attempts.size === 0) for (const tell of idlers) tell();
       claim();
     });
   }
 
+  /** @returns whether the server will never talk to us again */
+  function isRefused(error: unknown): boolean {
+    if (!(error instanceof CodedError) || !refusals.has(error.code)) return false;
+    if (!stopped) {
+      halt();
+      options.onRefused?.(error);
+    }
+    return true;
+  }
+
+  function halt(): void {
+    stopped = true;
+    running = false;
+    clearTimeout(renewAgain);
+    for (const timer of timers.splice(0)) clearInterval(timer);
+  }
+
+  // A function, because it changes while something is awaited, which the compiler's narrowing does not see.
+  const isStopped = () => stopped;
+
   /** Fills the free slots; a call that comes while one is under way is made up for by one more. */
   function claim(): void {
-    if (!running) return;
+    if (!running || leaving || draining || !options.lease.isHeld()) return;
     if (claiming) {
       claimAgain = true;
       return;
     }
     claiming = claimOnce()
       .catch((error: unknown) => {
-        logger.warn({ err: error }, 'jobs could not be claimed; trying again soon');
+        mayHaveMore = true;
+        if (!isRefused(error)) logger.warn({ err: error }, 'jobs could not be claimed; trying again soon');
       })
       .finally(() => {
         claiming = null;
@@ -80,10 +149,48 @@ export function createAgent(options: AgentOptions): Agent {
   }
 
   async function claimOnce(): Promise<void> {
-    const vms = [...attempts.values()].filter(({ type }) => type === 'vm').length;
-    const free = { jobs: slots.jobs - (attempts.size - vms), vms: slots.vms - vms };
-    if (free.jobs <= 0 && free.vms <= 0) return;
-    for (const job of await api.claim(name, free)) launch(job);
+    if (mayHaveMore) {
+      for (const job of await api.assigned()) launch(job);
+      mayHaveMore = false;
+    }
+    const free = await freePlaces();
+    if (free.jobs <= 0 && free.vms <= 0 && free.requests <= 0) return;
+    for (const job of await api.claim(free)) launch(job);
+  }
+
+  async function freePlaces(): Promise<FreePlaces> {
+    const { slots, cpus, memoryMib } = await options.capacity();
+    const all = [...attempts.values()];
+    const left = (kind: PlaceKind) =>
+      Math.max(slots[kind] - all.filter(({ place }) => place === kind).length, 0);
+    const used = (what: 'cpus' | 'memoryMib') => all.reduce((sum, { needs }) => sum + needs[what], 0);
+    return {
+      ...{ jobs: left('jobs'), vms: left('vms'), requests: left('requests') },
+      cpus: Math.max(cpus - used('cpus'), 0),
+      memoryMib: Math.max(memoryMib - used('memoryMib'), 0),
+    };
+  }
+
+  /** A failure is made up for soon: the time that is left may be short. */
+  function renew(): Promise<void> {
+    renewing ??= renewOnce()
+      .catch((error: unknown) => {
+        if (isRefused(error) || stopped) return;
+        logger.warn({ err: error }, 'the lease was not renewed; trying again soon');
+        clearTimeout(renewAgain);
+        renewAgain = setTimeout(() => void renew(), times.renewMs / 10);
+      })
+      .finally(() => {
+        renewing = null;
+      });
+    return renewing;
+  }
+
+  async function renewOnce(): Promise<void> {
+    const answer = await api.renew({ capacity: await options.capacity(), leaving });
+    for (const jobId of answer.cancelled) attempts.get(jobId)?.cancel();
+    draining = answer.draining;
+    claim();
   }
 
   return {
@@ -95,11 +202,14 @@ export function createAgent(options: AgentOptions): Agent {
     },
 
     async start() {
+      await renew();
+      for (const job of await api.assigned()) launch(job);
+      if (isStopped()) return;
       running = true;
-      for (const job of await api.assigned(name)) launch(job);
       if (attempts.size > 0) logger.info({ jobs: attempts.size }, 'jobs of before are taken up again');
       claim();
-      timers.push(setInterval(claim, pollMs));
+      timers.push(setInterval(claim, times.pollMs));
+      timers.push(setInterval(() => void renew(), times.renewMs));
       timers.push(
         setInterval(() => {
           cleanRunDirectories(options.runsDirectory, (jobId) => attempts.has(jobId)).catch(
@@ -111,9 +221,25 @@ export function createAgent(options: AgentOptions): Agent {
       );
     },
 
+    async drain() {
+      leaving = true;
+      await renewing;
+      await renew();
+    },
+
+    async idle() {
+      if (attempts.size === 0) return;
+      const { promise, resolve } = Promise.withResolvers<undefined>();
+      const tell = () => {
+        resolve(undefined);
+      };
+      idlers.add(tell);
+      await promise;
+      idlers.delete(tell);
+    },
+
     async stop() {
-      running = false;
-      for (const timer of timers.splice(0)) clearInterval(timer);
+      halt();
       // A database that hangs must not keep us: a job that was claimed unheard is found again at the next start.
       await Promise.race([claiming, new Promise((resolve) => setTimeout(resolve, stopPatienceMs).unref())]);
       await Promise.all([...attempts.values()].map((attempt) => attempt.letGo()));

@@ -12,8 +12,8 @@ import {
 } from '@vmo/execution';
 import type { AgentOptions } from './agent.ts';
 import { StoppedError, type Persistence } from './persistence.ts';
-import { markVerified } from './run-directories.ts';
 import { LeaseLostError } from './lease-lost.ts';
+import { markVerified, runDirectoryOf, wasLapsed } from './run-directories.ts';
 import { Shipper, type Ended } from './shipper.ts';
 import { commandLines, endLines, reasonOf } from './words.ts';
 
@@ -25,6 +25,9 @@ type Unverified = Omit<RunOutcome, 'verified'>;
 /** A job that ran, of which nothing can be found. */
 class LostError extends Error {}
 
+/** The lease ended before the job began: somebody else may have it by now. */
+class LapsedError extends Error {}
+
 /**
  * One job on its way through this agent: started or adopted, its spool shipped, its end reported. Everything it tells
  * the server is repeated until it is taken.
@@ -32,7 +35,9 @@ class LostError extends Error {}
 export class Attempt {
   /** Settles when this agent has nothing more to do with the job. */
   readonly done: Promise<void>;
-  readonly type: ClaimedJob['type'];
+  readonly fence: number;
+  readonly place: ClaimedJob['place'];
+  readonly needs: ClaimedJob['needs'];
   readonly #job: ClaimedJob;
   readonly #options: AgentOptions;
   readonly #persistence: Persistence;
@@ -48,12 +53,14 @@ export class Attempt {
   #timer: NodeJS.Timeout | null = null;
 
   constructor(job: ClaimedJob, options: AgentOptions, persistence: Persistence) {
-    this.type = job.type;
+    this.fence = job.fence;
+    this.place = job.place;
+    this.needs = job.needs;
     this.#job = job;
     this.#options = options;
     this.#persistence = persistence;
     this.#ref = { jobId: job.id, fence: job.fence };
-    this.#directory = join(options.runsDirectory, job.id);
+    this.#directory = join(options.runsDirectory, runDirectoryOf(job));
     const secrets = Object.values(job.secrets ?? {});
     this.#mask = secrets.length > 0 ? new Mask(secrets) : null;
     this.#shipper = new Shipper({
@@ -132,6 +139,7 @@ export class Attempt {
       finishedAt: new Date(),
       lines: [...died, reason],
       verified: false,
+      dead: false,
     };
     await this.#insist('the end', () => api.finish(this.#ref, outcome, job.offsets));
     await rm(this.#directory, { recursive: true, force: true });
@@ -144,6 +152,10 @@ export class Attempt {
     try {
       this.#run = await this.#startOrAdopt();
     } catch (error) {
+      if (error instanceof LapsedError) {
+        await this.#insist('the return', () => api.release(this.#ref, error.message));
+        return null;
+      }
       return { end: this.#endOf(error), sizes: await this.#shipper.sizes() };
     }
     const run = this.#run;
@@ -151,7 +163,7 @@ export class Attempt {
     else this.#startTimer(run);
     if (job.status !== 'running') {
       const kept = await this.#insist('the start', () =>
-        api.started(this.#ref, run.startedAt, this.#masked(commandLines(job, name))),
+        api.started(this.#ref, run.startedAt, this.#masked(commandLines(job, name, this.#spec().cwd))),
       );
       if (!kept) throw new LeaseLostError();
     }
@@ -170,7 +182,7 @@ export class Attempt {
    * so it is started now. On another machine that cannot be told for sure, and nothing is ever run twice.
    */
   async #startOrAdopt(): Promise<Run> {
-    const { execution } = this.#options;
+    const { execution, lease } = this.#options;
     const job = this.#job;
     const known = await runDirectoryExists(this.#directory);
     // On a host the directory is but a mirror.
@@ -189,6 +201,8 @@ export class Attempt {
       await rm(old, { recursive: true, force: true });
     }
     if (this.#ending) throw new StartError('cancelled before it started');
+    if (!lease.isHeld())
+      throw new LapsedError('the agent was cut off before it began: it goes back to the queue');
     return execution.start(job.type, this.#spec());
   }
 
@@ -199,7 +213,7 @@ export class Attempt {
     return {
       jobId: job.id,
       command: job.command,
-      cwd: job.cwd,
+      cwd: job.cwd ?? (job.host ? null : this.#options.defaultDirectory),
       env: { ...(job.host ? {} : environment), ...colour, ...job.env, ...(job.secrets ?? {}) },
       cols: job.cols,
       rows: job.rows,
@@ -243,7 +257,10 @@ export class Attempt {
     const { api } = this.#options;
     const { end, sizes } = ended;
     const { verified, lines } = await this.#shipper.verify(ended);
-    const plain = this.#nameFullDisk(this.#outcomeOf(end, (await this.#ladder) ?? []));
+    const ladder = (await this.#ladder) ?? [];
+    const plain = this.#nameFullDisk(
+      (await wasLapsed(this.#directory)) ? this.#lapsedOutcome(end) : this.#outcomeOf(end, ladder),
+    );
     const outcome: RunOutcome = {
       ...plain,
       reason: plain.reason === null ? null : (this.#masked([plain.reason])[0] ?? null),
@@ -287,13 +304,28 @@ export class Attempt {
     return { ...outcome, reason: `${reason ?? status}: ${words}`, lines: [words, ...outcome.lines] };
   }
 
+  /** It was ended from outside, because nobody could say any more whether it is still ours. */
+  #lapsedOutcome(end: RunEnd): Unverified {
+    const reason = `agent ${this.#options.name} could not reach the server for too long, so its run was ended`;
+    const isDead = end.kind !== 'lost' || end.dead === true;
+    return {
+      ...{ status: 'lost', exitCode: null, signal: null, reason, dead: isDead },
+      startedAt: end.kind === 'exited' ? end.startedAt : null,
+      finishedAt: end.kind === 'exited' ? end.finishedAt : new Date(),
+      lines: [`lost: ${reason}`],
+    };
+  }
+
   #outcomeOf(end: RunEnd, killWords: readonly string[]): Unverified {
-    const base = { exitCode: null, signal: null, startedAt: null, finishedAt: new Date() };
+    const base = { exitCode: null, signal: null, startedAt: null, finishedAt: new Date(), dead: false };
     switch (end.kind) {
       case 'not-started':
         return { ...base, status: this.#ending ?? 'failed', reason: end.reason, lines: [end.reason] };
       case 'lost':
-        return { ...base, status: 'lost', reason: end.reason, lines: [...killWords, `lost: ${end.reason}`] };
+        return {
+          ...{ ...base, status: 'lost', reason: end.reason, dead: end.dead ?? false },
+          lines: [...killWords, `lost: ${end.reason}`],
+        };
       case 'exited': {
         // A run that was over before the ladder found anything alive has ended by itself, whoever asked meanwhile.
         const ending = killWords.length > 0 ? this.#ending : null;
@@ -307,6 +339,7 @@ export class Attempt {
           reason,
           startedAt,
           finishedAt,
+          dead: false,
           lines: [...killWords, ...endLines(end, status, reason)],
         };
       }

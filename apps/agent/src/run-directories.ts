@@ -1,6 +1,6 @@
 import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { JobId } from '@vmo/contract';
+import { JobId, type ClaimedJob } from '@vmo/contract';
 
 /** Spools of finished jobs are kept for a day, in case anybody doubts the stored log. */
 const keepMs = 86_400_000;
@@ -8,6 +8,28 @@ const keepMs = 86_400_000;
 const keepUnverifiedMs = 30 * keepMs;
 
 const marker = 'verified';
+const lapsedMarker = 'lapsed';
+
+/** The name of the run directory. A later attempt may come to the same agent, and must not find what an earlier one left. */
+export const runDirectoryOf = ({ id, attempt }: Pick<ClaimedJob, 'id' | 'attempt'>): string =>
+  attempt === 1 ? id : `${id}.${String(attempt)}`;
+
+/** The job that a run directory belongs to; null: it is none. */
+export function jobOfDirectory(name: string): JobId | null {
+  return JobId.safeParse(name.replace(/\.\d+$/, '')).data ?? null;
+}
+
+/** The run is about to be ended because the lease of its agent is over. */
+export async function markLapsed(directory: string): Promise<void> {
+  await writeFile(join(directory, lapsedMarker), '', { mode: 0o600 });
+}
+
+export async function wasLapsed(directory: string): Promise<boolean> {
+  return stat(join(directory, lapsedMarker)).then(
+    () => true,
+    () => false,
+  );
+}
 
 /** The log was compared with the spool and is the same: the run directory may go, in a day. */
 export async function markVerified(directory: string): Promise<void> {
@@ -22,8 +44,8 @@ export async function cleanRunDirectories(
   now = Date.now(),
 ): Promise<void> {
   for (const entry of await readdir(parent, { withFileTypes: true }).catch(() => [])) {
-    const id = JobId.safeParse(entry.name);
-    if (!entry.isDirectory() || !id.success || isActive(id.data)) continue;
+    const jobId = jobOfDirectory(entry.name);
+    if (!entry.isDirectory() || jobId === null || isActive(jobId)) continue;
     const directory = join(parent, entry.name);
     const changed = (path: string) =>
       stat(path).then(

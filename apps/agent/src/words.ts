@@ -19,8 +19,10 @@ export function bytesInWords(bytes: number): string {
 }
 
 /** The lines that open a log. A command of several lines stays one per line. */
-export function commandLines(job: ClaimedJob, agent: string): string[] {
-  const where = job.host ? `${job.cwd ?? 'the home directory'} on host ${job.host.name}` : (job.cwd ?? '/');
+export function commandLines(job: ClaimedJob, agent: string, directory: string | null): string[] {
+  const where = job.host
+    ? `${directory ?? 'the home directory'} on host ${job.host.name}`
+    : (directory ?? '/');
   if (job.type === 'vm') return [job.command, `agent ${agent}`];
   return [...job.command.trimEnd().split('\n'), `in ${where}, agent ${agent}`];
 }

@@ -32,6 +32,10 @@ export interface Config {
   /** Where template files are, if there are any. */
   vmConfigDirectory: string;
   maxConcurrentVms: number;
+  /** Requests that this server's own agent runs at once. */
+  agentSlots: number;
+  agentPollMs: number;
+  agentLeaseMs: number;
   dryRun: boolean;
   /** As whom QEMU runs where we are root; null: the hypervisor's own choice. */
   qemuUser: string | null;
@@ -122,6 +126,9 @@ const settings = {
   ],
   VMO_VM_CONFIG_DIR: [z.string().optional(), 'the path of a directory with *.conf files'],
   VMO_MAX_CONCURRENT_VMS: [wholeNumber(1, 10_000).default(50), 'a whole number from 1 to 10000'],
+  VMO_AGENT_COUNT: [wholeNumber(0, 1000).default(4), 'a whole number from 0 to 1000'],
+  VMO_AGENT_POLL_INTERVAL: [wholeNumber(1, 3600).default(5), 'a whole number of seconds from 1 to 3600'],
+  VMO_AGENT_LEASE_SECONDS: [wholeNumber(2, 3600).default(30), 'a whole number of seconds from 2 to 3600'],
   VMO_DRY_RUN: [z.enum(['0', '1']).default('0'), '1 (say what would be done, start no machine) or 0'],
   VMO_QEMU_USER: [
     z
@@ -254,6 +261,9 @@ export function loadConfig(environment: Environment): Config {
     qemuBinary: parsed.VMO_QEMU_BINARY,
     vmConfigDirectory: findVmConfigs(parsed.VMO_VM_CONFIG_DIR, startDirectory, dataDirectory),
     maxConcurrentVms: parsed.VMO_MAX_CONCURRENT_VMS,
+    agentSlots: parsed.VMO_AGENT_COUNT,
+    agentPollMs: parsed.VMO_AGENT_POLL_INTERVAL * 1000,
+    agentLeaseMs: parsed.VMO_AGENT_LEASE_SECONDS * 1000,
     dryRun: parsed.VMO_DRY_RUN === '1',
     qemuUser: parsed.VMO_QEMU_USER ?? null,
     qemuAccelerator: parsed.VMO_QEMU_ACCEL,

@@ -1,16 +1,18 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { createAgent, shipLimits } from '@vmo/agent';
+import { createAgent, heldForEver, shipLimits, takeDataDirectory } from '@vmo/agent';
+import type { AgentCapacity } from '@vmo/contract';
 import { isAnswering } from '@vmo/db';
 import { z } from 'zod';
+import { createAgents, planLease } from './agents/index.ts';
 import { createAuth, createOriginPolicy, inUrl, loadSecretsKey, loadToken } from './auth/index.ts';
 import type { Config } from './config.ts';
-import { takeDataDirectory } from './data-directory.ts';
 import { openDatabase } from './database.ts';
 import { lookAtDisks } from './disks.ts';
 import { createExecution } from './execution.ts';
 import { createHosts } from './hosts/index.ts';
-import { createHttp, createListener, isLoopback } from './http/index.ts';
+import { createHttp, createListener, createNewsBoard, isLoopback } from './http/index.ts';
 import { createJobs } from './jobs/index.ts';
 import { createBus } from './kernel/bus.ts';
 import { every } from './kernel/every.ts';
@@ -42,14 +44,21 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
   let stopped: Promise<void> | null = null;
 
   async function launch(): ReturnType<Server['start']> {
-    stack.defer(await takeDataDirectory(config.dataDirectory));
+    stack.defer(
+      await takeDataDirectory(config.dataDirectory, { program: 'server', variable: 'VMO_DATA_DIR' }),
+    );
     const db = await openDatabase(config, logger, stack);
     const bus = createBus((error) => {
       logger.error({ err: error }, 'a listener failed');
     });
     const execution = await createExecution(config, logger);
     stack.defer(execution.close);
-    const auth = createAuth({ db, bus, token: await loadToken(config.dataDirectory, config.token) });
+    const lease = planLease(config.agentLeaseMs, config.agentPollMs);
+    const agents = createAgents({ db, lease });
+    const auth = createAuth({
+      ...{ db, bus, findAgent: agents.identify },
+      token: await loadToken(config.dataDirectory, config.token),
+    });
     const hosts = createHosts({ db, reach: execution.reach });
     const workspaces = createWorkspaces({
       db,
@@ -61,15 +70,14 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       first: [config.startDirectory, join(root, 'examples', 'demo')],
       always: config.workspaces,
     });
-    const slots = { jobs: config.maxConcurrentJobs, vms: config.maxConcurrentVms };
     const jobs = createJobs({
       db,
       bus,
+      agents,
       workspaces,
       hosts,
       terminals: execution.terminals,
       defaultDirectory: config.startDirectory,
-      slots,
       eventRetentionDays: config.eventRetentionDays,
       secretsKey: await loadSecretsKey(config.dataDirectory),
       onMarksError: (error, jobId) => {
@@ -88,12 +96,24 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     });
     stack.defer(vms.stop);
 
+    // Until requests say otherwise, images of this machine are not announced.
+    const capacity: AgentCapacity = {
+      slots: { jobs: config.maxConcurrentJobs, vms: config.maxConcurrentVms, requests: config.agentSlots },
+      cpus: availableParallelism(),
+      memoryMib: Math.floor(totalmem() / 2 ** 20),
+      accelerators: [],
+      images: [],
+    };
+    const agentId = await agents.helloHere(agentName, { version, capacity });
     const agent = createAgent({
       name: agentName,
-      slots,
-      api: jobs.agentApi,
+      capacity: () => Promise.resolve(capacity),
+      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [] }),
+      lease: heldForEver,
+      times: lease,
       execution: execution.manager,
       runsDirectory: join(config.dataDirectory, 'runs'),
+      defaultDirectory: config.startDirectory,
       environment: config.jobEnvironment,
       cancelGraceMs: config.cancelGraceMs,
       limits: shipLimits(config.spoolHighWaterBytes, config.maxLogBytes),
@@ -112,10 +132,16 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       agent.hints.cancelRequested(jobId);
     });
 
+    stack.defer(every(lease.sweepMs, 'the sweep of leases', jobs.sweepLapsed, logger));
+
     const listener = createListener(config);
     const policy = createOriginPolicy({ ...config, scheme, port: listener.port });
+    const news = createNewsBoard(bus);
+    stack.defer(news.close);
     const http = createHttp({
       auth,
+      agents,
+      news,
       jobs,
       workspaces,
       hosts,

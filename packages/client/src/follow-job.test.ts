@@ -69,6 +69,8 @@ function jobRow(change: Partial<Job> = {}): Job {
     durationMs: null,
     createdBy: 'test',
     agent: null,
+    attempt: 1,
+    place: null,
     lineCount: 0,
     secretNames: [],
     errors: 0,

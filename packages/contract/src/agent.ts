@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { AgentReport, LeaseAnswer } from './agents.ts';
 import { Host } from './hosts.ts';
 import { JobId } from './ids.ts';
 import { JobType } from './states.ts';
@@ -28,10 +29,20 @@ export const sameOffsets = (a: Offsets, b: Offsets): boolean =>
 /** Largest chunk of one event, in bytes. */
 export const maxChunkBytes = 64 * 1024;
 
+/**
+ * The kinds of places that an agent has: commands are many and short; machines run for days; requests boot a machine of
+ * their own, so each kind has its own number.
+ */
+export const PlaceKind = z.enum(['jobs', 'vms', 'requests']);
+export type PlaceKind = z.infer<typeof PlaceKind>;
+
 /** A job as an agent gets it. */
 export const ClaimedJob = z.object({
   id: JobId,
   type: JobType,
+  place: PlaceKind,
+  /** Counts from 1; each attempt has a run directory of its own. */
+  attempt: z.int().min(1),
   command: z.string(),
   cwd: z.string().nullable(),
   env: z.record(z.string(), z.string()),
@@ -48,8 +59,10 @@ export const ClaimedJob = z.object({
   fence: z.int(),
   status: z.enum(['acknowledged', 'running']),
   cancelRequested: z.boolean(),
-  /** Bytes stored per stream: an adopter ships from here. */
+  /** Bytes of this attempt that are stored per stream: an adopter ships from here. */
   offsets: Offsets,
+  /** What it takes of the agent; 0: nothing worth counting. */
+  needs: z.object({ cpus: z.int().min(0), memoryMib: z.int().min(0) }),
   startedAt: z.iso.datetime().nullable(),
 });
 export type ClaimedJob = z.infer<typeof ClaimedJob>;
@@ -97,24 +110,37 @@ export interface RunOutcome {
   lines: string[];
   /** The digest of the stored log was found equal to that of the spool. */
   verified: boolean;
+  /** Nothing of it is alive, for sure: only then may a lost job begin again. */
+  dead: boolean;
 }
 
-/** How many jobs an agent takes at once. Machines run for days, so they have places of their own. */
-export interface Slots {
-  /** Of all types but `vm`. */
-  jobs: number;
-  vms: number;
-}
+/** How many jobs of each kind an agent takes at once. */
+export const Slots = z.object({
+  jobs: z.int().min(0),
+  vms: z.int().min(0),
+  requests: z.int().min(0),
+});
+export type Slots = z.infer<typeof Slots>;
+
+/** What an agent can take now. */
+export const FreePlaces = Slots.extend({
+  cpus: z.int().min(0).nullable().describe('null: not counted'),
+  memoryMib: z.int().min(0).nullable().describe('null: not counted'),
+});
+export type FreePlaces = z.infer<typeof FreePlaces>;
 
 /**
- * What an agent asks of the server: a call in-process, HTTPS from another machine. Every method may reject with
- * DATABASE_UNAVAILABLE, and then can be repeated as it was: each is idempotent.
+ * What one agent asks of the server: a call in-process, HTTPS from another machine. Every method may reject with
+ * DATABASE_UNAVAILABLE, and then can be repeated as it was: each is idempotent. What belongs to another agent or to
+ * another attempt is out of reach: the answer is that the lease is lost.
  */
 export interface AgentApi {
-  /** Takes pending jobs up to the number of free slots, oldest first. */
-  claim(agent: string, free: Slots): Promise<ClaimedJob[]>;
+  /** Renews the lease, with what the agent has to offer now. To be asked every `renewMs`, and soon after a failure. */
+  renew(report: AgentReport): Promise<LeaseAnswer>;
+  /** Takes pending jobs that fit: higher priority first, then in turns between those who submitted, then by age. */
+  claim(free: FreePlaces): Promise<ClaimedJob[]>;
   /** Every job that this agent has and that is not final: after a restart these are adopted or declared lost. */
-  assigned(agent: string): Promise<ClaimedJob[]>;
+  assigned(): Promise<ClaimedJob[]>;
   /** acknowledged → running, with the system lines that open the log. False: the lease is lost. */
   started(ref: JobRef, startedAt: Date, lines: string[]): Promise<boolean>;
   /** A job that provably never began goes back to pending. False: the lease is lost. */
@@ -134,7 +160,10 @@ export interface AgentApi {
    * between it and the newest `tailBytes` of output. False: the lease is lost.
    */
   keepNewest(ref: JobRef, tailBytes: number, lines: string[]): Promise<boolean>;
-  /** The final state; `sizes` are the bytes of the spool, which must all be stored: else the offsets to go on from. */
+  /**
+   * The final state; `sizes` are the bytes of the spool, which must all be stored: else the offsets to go on from. A lost
+   * job that is dead and may be tried again goes back to the queue instead.
+   */
   finish(ref: JobRef, outcome: RunOutcome, sizes: Offsets): Promise<AppendResult>;
 }
 

@@ -31,3 +31,6 @@ export type TemplateId = z.infer<typeof TemplateId>;
 
 export const OperationId = z.uuid().brand<'OperationId'>();
 export type OperationId = z.infer<typeof OperationId>;
+
+export const AgentId = z.uuid().brand<'AgentId'>();
+export type AgentId = z.infer<typeof AgentId>;

@@ -1,4 +1,6 @@
 export * from './agent.ts';
+export * from './agent-routes.ts';
+export * from './agents.ts';
 export * from './errors.ts';
 export * from './hosts.ts';
 export * from './ids.ts';

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AgentName } from './agents.ts';
 import { HostId, JobId, VmId, WorkspaceId } from './ids.ts';
 import { LogKept } from './log-kept.ts';
 import { JobStatus, JobType } from './states.ts';
@@ -18,6 +19,8 @@ export const EnvName = z
     /^[A-Za-z_][A-Za-z0-9_]*$/,
     'must be a shell variable name: letters, digits and _, not starting with a digit',
   );
+
+export const Priority = z.int().min(-100).max(100);
 
 /** What to run: the payload of `execute-command` and the body of `POST /jobs`. */
 export const JobSubmission = z.strictObject({
@@ -66,6 +69,21 @@ export const JobSubmission = z.strictObject({
     .describe('Ask tools for colour (`FORCE_COLOR`, `CLICOLOR_FORCE`); default true'),
   cols: z.int().min(2).max(1000).optional().describe('Terminal width; default 80'),
   rows: z.int().min(2).max(1000).optional().describe('Terminal height; default 24'),
+  agent: z
+    .union([z.literal('any'), AgentName])
+    .optional()
+    .describe(
+      'Which agent runs it: its name, or `any`; not with a workspace or a host. Default: the one inside the server',
+    ),
+  priority: Priority.optional().describe('Higher goes first; default 0'),
+  retry: z
+    .int()
+    .min(0)
+    .max(10)
+    .optional()
+    .describe(
+      'How many times it begins again when its agent or its run was lost, never when it failed; default 0',
+    ),
   idempotencyKey: noNul(z.string())
     .min(1)
     .max(200)
@@ -95,6 +113,13 @@ export const Job = z.object({
   durationMs: z.number().nullable().describe('From start to end; null until the end'),
   createdBy: z.string(),
   agent: z.string().nullable(),
+  attempt: z.int().describe('Counts from 1; more when attempts were lost and it was to be tried again'),
+  place: z
+    .int()
+    .nullable()
+    .describe(
+      'While it waits: its place in the queue, from 1, among the jobs that the same agents could take',
+    ),
   lastSeq: z.int().describe('The last stored event; 0: no output yet'),
   logBytes: z.int().describe('Bytes that the run wrote, as far as they are stored'),
   lineCount: z.int().describe('Lines of the log'),

@@ -2,7 +2,8 @@ import { z } from 'zod';
 
 /**
  * What a route or socket event requires. One role exists today and holds all of them; routes and events
- * declare theirs so that roles can come without touching them. `public` needs no credential.
+ * declare theirs so that roles can come without touching them. `public` needs no credential, and `agents:work` is all that
+ * an agent's token may do.
  */
 export const Permission = z.enum([
   'public',
@@ -19,6 +20,9 @@ export const Permission = z.enum([
   'vms:power',
   'vms:console',
   'vms:delete',
+  'agents:read',
+  'agents:write',
+  'agents:work',
   'system:read',
   'system:write',
 ]);

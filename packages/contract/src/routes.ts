@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { agentRoutes } from './agent-routes.ts';
 import { Host, HostChange, HostTest, HostTrust, NewHost } from './hosts.ts';
 import { HostId, JobId, WorkspaceId } from './ids.ts';
 import { Job, JobFilter, JobPage, JobSubmission } from './jobs.ts';
@@ -276,6 +277,7 @@ export const routes = {
   },
   ...vmRoutes,
   ...requestRoutes,
+  ...agentRoutes,
 } as const satisfies Record<string, Route>;
 
 export type RouteName = keyof typeof routes;

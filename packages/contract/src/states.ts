@@ -22,13 +22,13 @@ export type JobStatus = z.infer<typeof JobStatus>;
  *
  * pending → acknowledged (an agent has it) → running → one of the final states. A job can end before it
  * runs: cancelled while it waits, or failed because it could not be started. A job that an agent took but
- * provably never began goes back to pending.
+ * provably never began goes back to pending, and so does one whose attempt was lost and that may be tried again.
  */
 export const jobTransitions: Readonly<Record<JobStatus, readonly JobStatus[]>> = {
   pending: ['acknowledged', 'hold', 'cancelled', 'failed'],
   hold: ['pending', 'cancelled'],
   acknowledged: ['running', 'pending', 'failed', 'cancelled', 'lost'],
-  running: ['done', 'failed', 'cancelled', 'timed_out', 'lost'],
+  running: ['pending', 'done', 'failed', 'cancelled', 'timed_out', 'lost'],
   done: [],
   failed: [],
   cancelled: [],

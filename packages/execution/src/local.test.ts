@@ -189,6 +189,7 @@ describe('adoption', () => {
       expect(await run?.ended).toEqual({
         kind: 'lost',
         reason: 'its wrapper vanished without an exit record',
+        dead: true,
       });
     }
     expect(await lives(table, other.pid)).toBe(true);
@@ -207,7 +208,7 @@ describe('a wrapper that is killed', () => {
       signalProcess(identity?.pid ?? 0, 'SIGKILL');
       const end = await run.ended;
       expect(performance.now() - began).toBeLessThan(10_000);
-      expect(end).toMatchObject({ kind: 'lost' });
+      expect(end).toMatchObject({ kind: 'lost', dead: true });
       expect(end.kind === 'lost' && end.reason).toMatch(
         /^its wrapper vanished without an exit record; SIGTERM sent: /,
       );

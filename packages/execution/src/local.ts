@@ -162,7 +162,12 @@ class LocalRun implements Run {
     if (this.#cancelling) await this.#cancelling;
     const died = await endRun(this.#processes(), 0);
     const rest = died.map((line) => `; ${line}`).join('');
-    this.#end({ kind: 'lost', reason: `its wrapper vanished without an exit record${rest}` });
+    const isDead = this.#identity !== null && !died.some((line) => line.startsWith('still alive'));
+    this.#end({
+      kind: 'lost',
+      reason: `its wrapper vanished without an exit record${rest}`,
+      ...(isDead && { dead: true }),
+    });
   }
 
   async #close(record: ExitRecord): Promise<void> {

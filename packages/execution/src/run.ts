@@ -34,8 +34,8 @@ export type RunEnd =
     }
   /** The command never began, and never will. */
   | { kind: 'not-started'; reason: string }
-  /** The run is gone and left no exit record. */
-  | { kind: 'lost'; reason: string };
+  /** The run is gone and left no exit record. `dead`: for sure, nothing of it is alive. */
+  | { kind: 'lost'; reason: string; dead?: true };
 
 /** One execution that lives outside our process: it goes on when we end, and can be adopted by the next of us. */
 export interface Run {

@@ -4,10 +4,12 @@ export {
   holds,
   permit,
   sessionCookie,
+  type AgentPrincipal,
   type Auth,
   TooManyAttempts,
   type Credentials,
   type Principal,
 } from './service.ts';
 export { createOriginPolicy, inUrl, type OriginPolicy } from './origin.ts';
+export { hashSecret, newSecret } from './secrets.ts';
 export { loadSecretsKey, loadToken } from './token.ts';

@@ -20,7 +20,7 @@ function create(): { auth: Auth; ended: string[] } {
   });
   const ended: string[] = [];
   bus.on('session:ended', ({ sessionId }) => ended.push(sessionId));
-  return { auth: createAuth({ db: database.db, bus, token }), ended };
+  return { auth: createAuth({ db: database.db, bus, token, findAgent: () => Promise.resolve(null) }), ended };
 }
 
 describe('a credential', () => {

@@ -1,4 +1,4 @@
-import { CodedError, type Login, type Permission } from '@vmo/contract';
+import { CodedError, type AgentId, type Login, type Permission } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import type { Actor } from '../kernel/actor.ts';
@@ -21,7 +21,20 @@ export interface Principal {
   /** null: a bearer token, which does not expire. */
   expiresAt: Date | null;
   permissions: 'all' | ReadonlySet<Permission>;
+  /** An agent, which may do nothing but its work. */
+  agent?: AgentPrincipal;
 }
+
+/** An agent whose token was checked. */
+export interface AgentPrincipal {
+  id: AgentId;
+  name: string;
+  images: readonly string[];
+  /** It has a lease, and nobody wants it to drain. */
+  mayTake: boolean;
+}
+
+const agentPermissions: ReadonlySet<Permission> = new Set(['agents:work']);
 
 /** What a request or handshake carries. A bearer token, where given, is the one that counts. */
 export interface Credentials {
@@ -32,7 +45,8 @@ export interface Credentials {
 export interface Auth {
   /**
    * Who this is; null without a credential.
-   * @throws CodedError UNAUTHENTICATED for a wrong, expired or revoked one, TooManyAttempts after too many
+   * @throws CodedError UNAUTHENTICATED for a wrong, expired or revoked one (AGENT_REVOKED for an agent's), TooManyAttempts
+   * after too many
    */
   identify(credentials: Credentials, address: string): Promise<Principal | null>;
   /** @throws CodedError LOGIN_FAILED, TooManyAttempts */
@@ -66,7 +80,18 @@ export function permit(principal: Principal | null, permission: Permission): ass
   }
 }
 
-export function createAuth({ db, bus, token }: { db: Kysely<Database>; bus: Bus; token: string }): Auth {
+export interface AuthDeps {
+  db: Kysely<Database>;
+  bus: Bus;
+  token: string;
+  /**
+   * Which agent has this token; null: none.
+   * @throws CodedError AGENT_REVOKED
+   */
+  findAgent: (token: string) => Promise<AgentPrincipal | null>;
+}
+
+export function createAuth({ db, bus, token, findAgent }: AuthDeps): Auth {
   const tokenHash = hashSecret(token);
   // Apart from each other: a program with an outdated token must not lock the person beside it out of logging in.
   const attempts = { bearer: createAttempts(), login: createAttempts() };
@@ -83,6 +108,11 @@ export function createAuth({ db, bus, token }: { db: Kysely<Database>; bus: Bus;
       if (bearer !== null) {
         // Compared before the limit is looked at: others' failures must not lock out who has the right one.
         if (matchesHash(bearer, tokenHash)) return { actor, expiresAt: null, permissions: 'all' };
+        const agent = await findAgent(bearer);
+        if (agent) {
+          const asAgent = { ...actor, name: `agent ${agent.name}` };
+          return { actor: asAgent, expiresAt: null, permissions: agentPermissions, agent };
+        }
         refuseWhenLimited('bearer', address);
         attempts.bearer.fail(address);
         throw new CodedError('UNAUTHENTICATED', 'the bearer token is wrong');

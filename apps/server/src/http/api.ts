@@ -20,6 +20,7 @@ const unknownThing: Readonly<Record<string, ErrorCode>> = {
   operationId: 'OPERATION_NOT_FOUND',
   requestId: 'REQUEST_NOT_FOUND',
   index: 'ARTIFACT_NOT_FOUND',
+  agentId: 'AGENT_NOT_FOUND',
 };
 
 function parseParams(route: Route, params: Request['params']): unknown {

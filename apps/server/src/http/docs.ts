@@ -21,6 +21,7 @@ import { createOpenApi, namedSchemas, tagOf, toParameters, toSchema, type JsonSc
 const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   BAD_JSON: 'The body is not well-formed JSON.',
   UNAUTHENTICATED: 'No credential, or one that is wrong, expired or revoked. Log in, or send the token.',
+  AGENT_REVOKED: 'The token of this agent was revoked: make a new agent',
   LOGIN_FAILED: 'The token is wrong, or the start link was used before or is older than ten minutes.',
   FORBIDDEN: 'Logged in, and without the permission that this needs.',
   ORIGIN_REFUSED:
@@ -56,6 +57,10 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
     'A simulation request in this state does not allow this; the message names what it does allow.',
   WRONG_OFFSET:
     'The upload does not go on at this byte: `issues` holds the right one, as does `receivedBytes` of the image.',
+  AGENT_NOT_FOUND: 'There is no such agent',
+  AGENT_BUSY: 'The agent has jobs, or is the server’s own',
+  AGENT_ELSEWHERE: 'The token is used by an agent in another data directory',
+  AGENT_INCOMPATIBLE: 'Agent and server speak different versions: update the older one',
   BODY_TOO_LARGE: 'The body is larger than 256 KiB.',
   NOT_JSON: 'The body must be JSON, with `Content-Type: application/json`.',
   NOT_BYTES: 'The body must be bytes, with `Content-Type: application/octet-stream`.',

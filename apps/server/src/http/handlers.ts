@@ -10,6 +10,7 @@ import {
   type ServerInfo,
 } from '@vmo/contract';
 import type { CookieOptions, Request, Response } from 'express';
+import type { Agents } from '../agents/index.ts';
 import { sessionCookie, type Auth, type Principal } from '../auth/index.ts';
 import type { Hosts } from '../hosts/index.ts';
 import type { Jobs } from '../jobs/index.ts';
@@ -17,6 +18,7 @@ import type { Actor } from '../kernel/actor.ts';
 import type { Vms } from '../vms/index.ts';
 import type { Workspaces } from '../workspaces/index.ts';
 import { createRequestHandlers } from './request-handlers.ts';
+import { createAgentHandlers, type AgentNewsBoard } from './agent-handlers.ts';
 import { createVmHandlers } from './vm-handlers.ts';
 
 export interface RequestContext {
@@ -38,6 +40,8 @@ export type Handlers = {
 
 export interface HandlerDependencies {
   auth: Auth;
+  agents: Agents;
+  news: AgentNewsBoard;
   jobs: Jobs;
   workspaces: Workspaces;
   hosts: Hosts;
@@ -136,6 +140,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     }),
     ...createVmHandlers(dependencies.vms),
     ...createRequestHandlers(),
+    ...createAgentHandlers(dependencies),
   };
 }
 

@@ -10,6 +10,7 @@ import { createHandlers, type HandlerDependencies } from './handlers.ts';
 import { cors, guardOrigin, securityHeaders } from './security.ts';
 import { createUi } from './ui.ts';
 
+export { createNewsBoard } from './agent-news.ts';
 export { readAddress, readCredentials } from './credentials.ts';
 export { logError, toCodedError } from './errors.ts';
 export { createListener, isLoopback } from './listener.ts';

@@ -2,7 +2,7 @@ import { JobId, canTransition, type Offsets, type SpoolChunk, type SpoolStream }
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
-import { owner, startCockpit, type Cockpit } from './harness.test.support.ts';
+import { freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
 
 let cockpit: Cockpit;
 
@@ -13,10 +13,10 @@ afterAll(() => cockpit[Symbol.asyncDispose]());
 
 async function takeJob() {
   const { id } = await cockpit.run('true');
-  const [job] = await cockpit.jobs.agentApi.claim('a', { jobs: 1, vms: 0 });
+  const [job] = await cockpit.apiOf('a').claim(freeJobs(1));
   if (job?.id !== id) throw new Error('another job was taken');
   const ref = { jobId: id, fence: job.fence };
-  expect(await cockpit.jobs.agentApi.started(ref, new Date(), ['begun'])).toBe(true);
+  expect(await cockpit.apiOf('a').started(ref, new Date(), ['begun'])).toBe(true);
   return ref;
 }
 
@@ -49,7 +49,7 @@ describe('append', () => {
     });
     await fc.assert(
       fc.asyncProperty(bytes, bytes, fc.array(step, { maxLength: 12 }), async (stdout, stderr, steps) => {
-        const { agentApi } = cockpit.jobs;
+        const agentApi = cockpit.apiOf('a');
         const whole = { stdout, stderr, boot: Buffer.alloc(0) };
         const ref = await takeJob();
         const stored: Offsets = { stdout: 0, stderr: 0, boot: 0 };
@@ -94,7 +94,7 @@ describe('append', () => {
   });
 
   it('refuses a finish before everything is stored, and everything after it', async () => {
-    const { agentApi } = cockpit.jobs;
+    const agentApi = cockpit.apiOf('a');
     const ref = await takeJob();
     const outcome = {
       ...{
@@ -103,6 +103,7 @@ describe('append', () => {
         signal: null,
         reason: null,
         verified: true,
+        dead: false,
         startedAt: null,
       },
       ...{ finishedAt: new Date(), lines: ['exit 0'] },
@@ -124,12 +125,13 @@ describe('append', () => {
 
   it('knows nothing of a job that does not exist', async () => {
     const ref = { jobId: JobId.parse(newId()), fence: 0 };
-    expect(await cockpit.jobs.agentApi.append(ref, [])).toEqual({ status: 'lease-lost' });
+    expect(await cockpit.apiOf('a').append(ref, [])).toEqual({ status: 'lease-lost' });
   });
 });
 
 it('a job only ever moves as the table of states allows, whatever is asked of it', async () => {
-  const { agentApi, cancel, get } = cockpit.jobs;
+  const { cancel, get } = cockpit.jobs;
+  const agentApi = cockpit.apiOf('a');
   const operation = fc.constantFrom(
     ...(['claim', 'started', 'release', 'append', 'note', 'cancel', 'hold'] as const),
     ...(['done', 'failed', 'cancelled', 'timed_out', 'lost'] as const),
@@ -144,8 +146,7 @@ it('a job only ever moves as the table of states allows, whatever is asked of it
         const call = async () => {
           switch (what) {
             case 'claim':
-              for (const job of await agentApi.claim('a', { jobs: 1000, vms: 0 }))
-                if (job.id === jobId) fence = job.fence;
+              for (const job of await agentApi.claim(freeJobs(1000))) if (job.id === jobId) fence = job.fence;
               return;
             case 'started':
               return agentApi.started(ref, new Date(), ['started']);
@@ -169,6 +170,7 @@ it('a job only ever moves as the table of states allows, whatever is asked of it
                     signal: null,
                     reason: null,
                     verified: true,
+                    dead: false,
                     startedAt: null,
                   },
                   ...{ finishedAt: new Date(), lines: [what] },

@@ -3,6 +3,7 @@ import { perStream, SpoolStream, type LogDigest } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { decodeStored } from './codec.ts';
+import { attemptBase, isSpool } from './log.ts';
 import { selectEvents } from './log-repository.ts';
 import type { JobRow } from './repository.ts';
 
@@ -10,14 +11,16 @@ const pageBytes = 512 * 1024;
 const pageEvents = 1000;
 
 /**
- * SHA-256 of what the database gives back of each stream, behind this event. Chunk by chunk in this thread, which others get in between: a
- * thread of its own left some 90 MB of memory behind with every long log, and was no faster.
+ * SHA-256 of what the database gives back of each stream of the attempt that is under way, behind this event. Chunk by
+ * chunk in this thread, which others get in between: a thread of its own left some 90 MB of memory behind with every long
+ * log, and was no faster.
  */
 export async function digestOf(
   db: Kysely<Database>,
   row: JobRow,
   behind: number,
 ): Promise<LogDigest['sha256']> {
+  const base = attemptBase(row);
   const hashes = perStream(() => createHash('sha256'));
   const read = (afterSeq: number) =>
     selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams: SpoolStream.options });
@@ -29,6 +32,10 @@ export async function digestOf(
     // The next page is read while this one is looked at.
     page = read(last.seq);
     page.catch(() => undefined);
-    for (const event of events) hashes[SpoolStream.parse(event.stream)].update(await decodeStored(event));
+    for (const event of events) {
+      const { stream } = event;
+      if (isSpool(stream) && event.stream_offset >= base[stream])
+        hashes[stream].update(await decodeStored(event));
+    }
   }
 }

@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { createAgent, shipLimits, type Agent, type ShipLimits } from '@vmo/agent';
+import { createAgent, heldForEver, shipLimits, type Agent, type ShipLimits } from '@vmo/agent';
 import {
   CodedError,
   isFinal,
+  type AgentApi,
+  type AgentCapacity,
+  type FreePlaces,
   type JobId,
   type Job,
   type JobEvent,
@@ -21,6 +24,7 @@ import {
 } from '@vmo/execution';
 import { temporaryDirectory, testDatabase } from '@vmo/testkit';
 import type { Kysely } from 'kysely';
+import { createAgents, planLease } from '../agents/index.ts';
 import { createHosts } from '../hosts/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { createBus, type Bus } from '../kernel/bus.ts';
@@ -29,6 +33,11 @@ import { createJobs, type Jobs } from './index.ts';
 
 export const owner: Actor = { name: 'owner', sessionId: null, address: '127.0.0.1' };
 export const agentName = 'test';
+/** So many places for commands, and nothing else. */
+export const freeJobs = (jobs: number): FreePlaces => ({
+  ...{ jobs, vms: 0, requests: 0 },
+  ...{ cpus: null, memoryMib: null },
+});
 const mib = 1024 * 1024;
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -38,6 +47,8 @@ export interface Cockpit extends AsyncDisposable {
   db: Kysely<Database>;
   bus: Bus;
   jobs: Jobs;
+  /** What an agent inside the server talks to. */
+  apiOf(name: string): AgentApi;
   /** A directory for the files of the test; jobs run in it. */
   directory: string;
   runsDirectory: string;
@@ -81,14 +92,21 @@ export async function startCockpit(
     environment: {},
   });
   const maxConcurrentJobs = options.maxConcurrentJobs ?? 10;
+  const lease = planLease(30_000, 5_000);
+  const agents = createAgents({ db, lease });
+  const capacity: AgentCapacity = {
+    slots: { jobs: maxConcurrentJobs, vms: 50, requests: 4 },
+    ...{ cpus: 64, memoryMib: 65_536, accelerators: [], images: [] },
+  };
+  const agentId = await agents.helloHere(agentName, { version: 'test', capacity });
   const jobs = createJobs({
     db,
     bus,
+    agents,
     workspaces,
     hosts,
     terminals: { screen: () => Promise.resolve(null), input: refuse, resize: refuse, openExternally: refuse },
     defaultDirectory: home.path,
-    slots: { jobs: maxConcurrentJobs, vms: 50 },
     eventRetentionDays: 30,
     secretsKey: randomBytes(32),
     onMarksError: (error) => {
@@ -113,10 +131,13 @@ export async function startCockpit(
     await stopAgent();
     agent = createAgent({
       name: agentName,
-      slots: { jobs: maxConcurrentJobs, vms: 50 },
-      api: jobs.agentApi,
+      capacity: () => Promise.resolve(capacity),
+      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [] }),
+      lease: heldForEver,
+      times: lease,
       execution,
       runsDirectory,
+      defaultDirectory: home.path,
       environment: { PATH: '/usr/local/bin:/usr/bin:/bin' },
       cancelGraceMs: options.cancelGraceMs ?? 5_000,
       limits: { ...shipLimits(64 * mib, 1024 * mib), ...options.limits },
@@ -166,6 +187,7 @@ export async function startCockpit(
   }
 
   return {
+    apiOf: (name) => jobs.agentApi({ id: null, name, isHere: true, images: [] }),
     ...{ db, bus, jobs, directory: home.path, runsDirectory, bugs, startAgent, stopAgent, events, when },
     run: async (command, change = {}) => (await jobs.submit(owner, { command, ...change })).job,
     bytes: async (jobId, ...streams) =>

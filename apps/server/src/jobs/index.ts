@@ -16,18 +16,20 @@ import {
   type LogMarks,
   type LogStream,
   type LogUsage,
-  type Slots,
   type TerminalScreen,
 } from '@vmo/contract';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import type { Bus } from '../kernel/bus.ts';
+import type { Agents } from '../agents/index.ts';
 import { createAgentApi } from './agent-api.ts';
 import { readLines, type LinesRequest } from './lines.ts';
 import { createLog } from './log.ts';
 import { listPartitions } from './log-repository.ts';
+import { createSweep } from './lapsed.ts';
 import { resolvePlace, type PlaceDeps } from './place.ts';
 import { keepPartitions, type Expired } from './retention.ts';
+import type { Taker } from './queue.ts';
 import { findInLog } from './scan/find.ts';
 import { createMarks } from './scan/marks.ts';
 import { ScanThreads } from './scan/scan.ts';
@@ -35,6 +37,7 @@ import { createSecrets } from './secrets.ts';
 import { createJobService, type MachineRun } from './service.ts';
 import { createTerminalService, type Terminals } from './terminal.ts';
 
+export type { Taker } from './queue.ts';
 export type { MachineRun } from './service.ts';
 export type { Terminals } from './terminal.ts';
 
@@ -78,8 +81,10 @@ export interface Jobs {
   find(jobId: JobId, query: FindQuery): Promise<AsyncGenerator<FindRow>>;
   /** Groups that fold, errors and warnings. */
   marks(jobId: JobId): Promise<LogMarks>;
-  /** What the agent talks to. */
-  agentApi: AgentApi;
+  /** What one agent talks to. */
+  agentApi(taker: Taker): AgentApi;
+  /** Jobs of agents that have not been heard of for too long are lost, or begin again; to be called every few seconds. */
+  sweepLapsed(): Promise<void>;
   /** Partitions made ahead, and old ones dropped; to be called at start and every hour. */
   keepPartitions(): Promise<Expired>;
   /** As it does by itself every hour, asked for by a person. */
@@ -90,11 +95,10 @@ export interface Jobs {
   stop(): void;
 }
 
-export interface JobsDeps extends PlaceDeps {
+export interface JobsDeps extends Omit<PlaceDeps, 'fleet'> {
   db: Kysely<Database>;
   bus: Bus;
-  /** As the agent has them. */
-  slots: Slots;
+  agents: Pick<Agents, 'fleet' | 'lapsed' | 'holdLapsed' | 'lease' | 'renew'>;
   eventRetentionDays: number;
   terminals: Terminals;
   /** 32 bytes: seals the secret variables of jobs. */
@@ -107,11 +111,10 @@ export function createJobs(deps: JobsDeps): Jobs {
   const { db, bus } = deps;
   const log = createLog(db);
   const secrets = createSecrets(deps.secretsKey);
+  const { fleet } = deps.agents;
   const service = createJobService({
-    ...deps,
-    log,
-    secrets,
-    resolvePlace: (submission) => resolvePlace(deps, submission),
+    ...{ db, bus, log, secrets, fleet },
+    resolvePlace: (submission) => resolvePlace({ ...deps, fleet }, submission),
   });
   const threads = new ScanThreads();
   const marks = createMarks({
@@ -146,7 +149,8 @@ export function createJobs(deps: JobsDeps): Jobs {
     find: async (jobId, query) => findInLog(db, threads, await service.find(jobId), query),
     marks: async (jobId) => marks.get(await service.find(jobId)),
     terminal: createTerminalService({ db, service, terminals: deps.terminals }),
-    agentApi: createAgentApi({ db, log, service, secrets, hosts: deps.hosts }),
+    agentApi: createAgentApi({ db, log, service, secrets, hosts: deps.hosts, agents: deps.agents }),
+    sweepLapsed: createSweep({ db, log, service, agents: deps.agents }),
     keepPartitions: () => keepPartitions(db, deps.eventRetentionDays),
     async expireLogs(actor) {
       const expired = await keepPartitions(db, deps.eventRetentionDays);

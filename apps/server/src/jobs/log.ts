@@ -57,8 +57,15 @@ export const storedOffsets = (row: LogEndColumns): Offsets => ({
   boot: row.boot_bytes,
 });
 
+/** Where the output of the attempt that is under way begins in the stored log. */
+export const attemptBase = (row: Pick<JobRow, 'stdout_base' | 'stderr_base' | 'boot_base'>): Offsets => ({
+  stdout: row.stdout_base,
+  stderr: row.stderr_base,
+  boot: row.boot_base,
+});
+
 const spoolStreams: ReadonlySet<string> = new Set(SpoolStream.options);
-const isSpool = (stream: LogStream): stream is SpoolStream => spoolStreams.has(stream);
+export const isSpool = (stream: LogStream): stream is SpoolStream => spoolStreams.has(stream);
 
 /**
  * Drops what is stored already and checks that the rest goes on exactly where the log ends.
@@ -93,7 +100,8 @@ const streams = LogStream.options;
 export const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
 
 /** The end of a log as this process left it, of a job whose agent has this fence. */
-export type KnownEnd = LogEndColumns & Pick<JobRow, 'id' | 'fence' | 'created_at'>;
+export type KnownEnd = LogEndColumns &
+  Pick<JobRow, 'id' | 'fence' | 'created_at' | 'stdout_base' | 'stderr_base' | 'boot_base'>;
 
 /** No event is older than its job: reading relies on it to look only into the partitions since then. */
 function timeOf({ created_at: createdAt }: Pick<JobRow, 'created_at'>, ts: Date): Date {

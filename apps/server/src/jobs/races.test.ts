@@ -1,7 +1,7 @@
 import { CodedError, finalJobStatuses, JobId, type Job, type RunOutcome } from '@vmo/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
-import { agentName, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
+import { agentName, freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
 
 let cockpit: Cockpit;
 
@@ -70,7 +70,15 @@ it('100 submissions with one idempotency key at once make one job and one audit 
 describe('cancel against finish', () => {
   it('makes one final state and at most one audit row, 1,000 times', { timeout: 60_000 }, async () => {
     const outcome: RunOutcome = {
-      ...{ status: 'done', exitCode: 0, signal: null, reason: null, verified: true, startedAt: null },
+      ...{
+        status: 'done',
+        exitCode: 0,
+        signal: null,
+        reason: null,
+        verified: true,
+        dead: false,
+        startedAt: null,
+      },
       ...{ finishedAt: new Date(), lines: ['exit 0 after 0.00 s'] },
     };
     const sizes = { stdout: 0, stderr: 0, boot: 0 };
@@ -80,9 +88,9 @@ describe('cancel against finish', () => {
       const [cancelled, , finished] = await Promise.allSettled([
         cockpit.jobs.cancel(owner, jobId),
         Math.random() < 0.5 ? cockpit.jobs.cancel(owner, jobId) : null,
-        cockpit.jobs.agentApi.finish(ref, outcome, sizes),
+        cockpit.apiOf('nobody').finish(ref, outcome, sizes),
         Math.random() < 0.5
-          ? cockpit.jobs.agentApi.finish(ref, { ...outcome, status: 'cancelled' }, sizes)
+          ? cockpit.apiOf('nobody').finish(ref, { ...outcome, status: 'cancelled' }, sizes)
           : null,
       ]);
       expect(finished).toEqual({ status: 'fulfilled', value: { status: 'accepted', offsets: sizes } });
@@ -140,7 +148,7 @@ describe('cancel against finish', () => {
       const { id } = await cockpit.run('true');
       const [cancelled, claimed] = await Promise.all([
         cockpit.jobs.cancel(owner, id),
-        cockpit.jobs.agentApi.claim('racer', { jobs: 1, vms: 0 }),
+        cockpit.apiOf('racer').claim(freeJobs(1)),
       ]);
       expect(cancelled.cancelRequested).toBe(true);
       const job = await cockpit.jobs.get(id);
@@ -148,6 +156,6 @@ describe('cancel against finish', () => {
       expect(await cockpit.audits(id, 'job.cancel')).toBe(1);
     }
     await cockpit.startAgent();
-    expect(await cockpit.jobs.agentApi.assigned(agentName)).toEqual([]);
+    expect(await cockpit.apiOf(agentName).assigned()).toEqual([]);
   });
 });

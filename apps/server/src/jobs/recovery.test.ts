@@ -6,7 +6,14 @@ import { createExecutionManager, createLocalStreamStrategy, createProcessTable }
 import { temporaryDirectory, until } from '@vmo/testkit';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { agentName, owner, startCockpit, untilLogged, type Cockpit } from './harness.test.support.ts';
+import {
+  agentName,
+  freeJobs,
+  owner,
+  startCockpit,
+  untilLogged,
+  type Cockpit,
+} from './harness.test.support.ts';
 
 /** Writes numbered lines, slowly enough that something can happen meanwhile. */
 const counting = (lines: number) =>
@@ -47,7 +54,7 @@ describe('an agent that ends', () => {
   it('between taking a job and starting it leaves it to the next one', async () => {
     await cockpit.stopAgent();
     const { id } = await cockpit.run('echo ran');
-    expect(await cockpit.jobs.agentApi.claim(agentName, { jobs: 1, vms: 0 })).toHaveLength(1);
+    expect(await cockpit.apiOf(agentName).claim(freeJobs(1))).toHaveLength(1);
     await cockpit.startAgent();
     expect(await cockpit.when(id)).toMatchObject({ status: 'done' });
     expect((await cockpit.bytes(id)).toString()).toBe('ran\n');
@@ -58,7 +65,7 @@ describe('an agent that ends', () => {
     async (turn) => {
       await cockpit.stopAgent();
       const { id } = await cockpit.run(`echo ran; while [ ! -e go${String(turn)} ]; do sleep 0.02; done`);
-      const [job] = await cockpit.jobs.agentApi.claim(agentName, { jobs: 1, vms: 0 });
+      const [job] = await cockpit.apiOf(agentName).claim(freeJobs(1));
       const manager = createExecutionManager([
         createLocalStreamStrategy({ table: createProcessTable(), cgroups: null }),
       ]);

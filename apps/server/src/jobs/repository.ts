@@ -9,8 +9,8 @@ import {
   WorkspaceId,
   type Job,
   type JobFilter,
-  type Slots,
 } from '@vmo/contract';
+import { queueOf, type Placement } from './queue.ts';
 
 type Db = Kysely<Database>;
 export type JobRow = Selectable<JobsTable>;
@@ -39,6 +39,8 @@ export function toJob(row: JobRow): Job {
       row.started_at && row.finished_at ? row.finished_at.getTime() - row.started_at.getTime() : null,
     createdBy: row.created_by,
     agent: row.agent,
+    attempt: row.attempt,
+    place: null,
     lastSeq: row.last_seq,
     logBytes: row.stdout_bytes + row.stderr_bytes + row.boot_bytes - row.cut_bytes,
     lineCount: row.line_counts.reduce((sum, count) => sum + count, 0),
@@ -72,6 +74,11 @@ export interface NewJob {
   rows: number;
   idempotencyKey: string | null;
   createdBy: string;
+  placement: Placement;
+  /** Higher goes first. */
+  priority: number;
+  /** Attempts that may follow a lost one. */
+  retries: number;
   /** Of a run of a machine. */
   machine?: { vmId: string; spec: unknown };
 }
@@ -97,6 +104,11 @@ export async function insertJob(db: Db, job: NewJob): Promise<JobRow | null> {
       rows: job.rows,
       idempotency_key: job.idempotencyKey,
       created_by: job.createdBy,
+      queue: queueOf(job.placement),
+      need_cpus: job.placement.cpus ?? 0,
+      need_memory_mib: job.placement.memoryMib ?? 0,
+      priority: job.priority,
+      retries: job.retries,
       vm_id: job.machine?.vmId ?? null,
       vm: job.machine ? JSON.stringify(job.machine.spec) : null,
     })
@@ -200,33 +212,6 @@ async function searchJobs(db: Db, filter: JobFilter, words: string): Promise<Job
   return [...recent, ...found];
 }
 
-/**
- * Takes the oldest pending jobs, each for one agent only: rows that another claim has locked are passed over. One
- * statement, which is its own transaction.
- * Expected plan: idx_jobs_open.
- */
-export async function claimPending(db: Db, agent: string, free: Slots): Promise<JobRow[]> {
-  const pending = (limit: number) =>
-    db
-      .selectFrom('jobs')
-      .select('id')
-      .where('status', '=', 'pending')
-      .orderBy('id')
-      .limit(Math.max(limit, 0))
-      .forUpdate()
-      .skipLocked();
-  return db
-    .with('next_jobs', () => pending(free.jobs).where('type', '<>', 'vm'))
-    .with('next_vms', () => pending(free.vms).where('type', '=', 'vm'))
-    .updateTable('jobs')
-    .set((eb) => ({ status: 'acknowledged', agent, fence: eb('fence', '+', 1), reason: null }))
-    .where('id', 'in', (eb) =>
-      eb.selectFrom('next_jobs').select('id').unionAll(eb.selectFrom('next_vms').select('id')),
-    )
-    .returningAll()
-    .execute();
-}
-
 /** Expected plan: idx_jobs_open. */
 export async function listAssigned(db: Db, agent: string): Promise<JobRow[]> {
   return db
@@ -238,16 +223,16 @@ export async function listAssigned(db: Db, agent: string): Promise<JobRow[]> {
     .execute();
 }
 
-/** What agents have under way. */
-export async function countBusy(db: Db): Promise<Slots> {
-  return db
+/** Jobs of this agent whose end somebody asked for. Expected plan: idx_jobs_open. */
+export async function listCancelled(db: Db, agent: string): Promise<string[]> {
+  const rows = await db
     .selectFrom('jobs')
-    .select((eb) => [
-      eb.fn.countAll<number>().filterWhere('type', '<>', 'vm').as('jobs'),
-      eb.fn.countAll<number>().filterWhere('type', '=', 'vm').as('vms'),
-    ])
+    .select('id')
     .where('status', 'in', ['acknowledged', 'running'])
-    .executeTakeFirstOrThrow();
+    .where('agent', '=', agent)
+    .where('cancel_requested_at', 'is not', null)
+    .execute();
+  return rows.map(({ id }) => id);
 }
 
 export type JobPatch = Partial<
@@ -264,6 +249,15 @@ export type JobPatch = Partial<
     | 'cancel_requested_by'
     | 'log_verified'
     | 'secrets'
+    | 'attempt'
+    | 'retries'
+    | 'stdout_base'
+    | 'stderr_base'
+    | 'boot_base'
+    | 'head_seq'
+    | 'stdout_line'
+    | 'stderr_line'
+    | 'boot_line'
   >
 >;
 

@@ -12,16 +12,18 @@ import {
   type JobStatus,
   type JobSubmission,
   type MachineSpec,
-  type Slots,
 } from '@vmo/contract';
+import type { FleetMember } from '../agents/index.ts';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import type { Bus } from '../kernel/bus.ts';
 import { newId } from '../kernel/ids.ts';
 import { packLines, type Log } from './log.ts';
+import { agentOf, type Takers } from './queue.ts';
+import { selectPlaces } from './queue-repository.ts';
 import type { Secrets } from './secrets.ts';
+import { whyWaiting } from './waiting.ts';
 import {
-  countBusy,
   findJob,
   findJobByKey,
   insertJob,
@@ -39,6 +41,7 @@ export interface Place {
   workspaceId: string | null;
   hostId: string | null;
   cwd: string | null;
+  takers: Takers;
 }
 
 export interface JobServiceDeps {
@@ -46,7 +49,7 @@ export interface JobServiceDeps {
   bus: Bus;
   log: Log;
   secrets: Secrets;
-  slots: Slots;
+  fleet(): Promise<readonly FleetMember[]>;
   /** @throws CodedError for an unknown workspace or host, or a combination that makes no sense */
   resolvePlace(submission: JobSubmission): Promise<Place>;
 }
@@ -80,23 +83,27 @@ export function createJobService(deps: JobServiceDeps) {
     tellEvents(jobId, events);
     // Before anything is counted for its words: most jobs wait for nothing but this.
     if (row.status === 'pending') bus.emit('job:pending', { jobId });
-    const job = await explain(toJob(row));
+    const job = await explainOne(row);
     bus.emit('job:changed', job);
     return job;
   }
 
-  /** Says why a pending job waits. Counted when asked, so that it is never out of date. */
-  async function explain(job: Job, busy?: Slots): Promise<Job> {
-    if (job.status !== 'pending') return job;
-    const kind = job.type === 'vm' ? 'vms' : 'jobs';
-    const taken = (busy ?? (await countBusy(db)))[kind];
-    const max = deps.slots[kind];
-    const what = kind === 'vms' ? 'a free slot for a machine' : 'a free slot';
-    const reason =
-      taken >= max
-        ? `waiting for ${what}: ${String(taken)} of ${String(max)} busy`
-        : 'waiting for the agent to take it';
-    return { ...job, reason: job.reason ?? reason };
+  /** Says of pending jobs why they wait, and where in the queue. Looked at when asked, so that it is never out of date. */
+  async function explain(rows: readonly JobRow[]): Promise<Job[]> {
+    const waiting = rows.filter(({ status }) => status === 'pending').map(({ id }) => id);
+    if (waiting.length === 0) return rows.map(toJob);
+    const [fleet, places] = await Promise.all([deps.fleet(), selectPlaces(db, waiting)]);
+    const placeOf = new Map(places.map(({ id, place }) => [id, place]));
+    return rows.map((row) => {
+      const job = toJob(row);
+      if (job.status !== 'pending') return job;
+      return { ...job, reason: job.reason ?? whyWaiting(row, fleet), place: placeOf.get(row.id) ?? null };
+    });
+  }
+
+  async function explainOne(row: JobRow): Promise<Job> {
+    const [job] = await explain([row]);
+    return job ?? toJob(row);
   }
 
   /** The words, the row as the log leaves it, and its new state, in the caller's transaction. */
@@ -115,6 +122,31 @@ export function createJobService(deps: JobServiceDeps) {
     return { row: await updateJob(trx, row.id, patch), events };
   }
 
+  /**
+   * Another attempt of a job whose run is lost and dead: back to the queue, with its log, which the next attempt goes on
+   * with. The fence is raised when it is taken; until then it has no agent, so nobody can write.
+   */
+  async function beginAgain(
+    trx: Transaction<Database>,
+    row: JobRow,
+    lines: readonly string[],
+  ): Promise<Outcome> {
+    const next = row.attempt + 1;
+    const words = `attempt ${String(next)} of ${String(row.attempt + row.retries)} follows`;
+    return advance(trx, row, {
+      status: 'pending',
+      patch: {
+        ...{ agent: null, started_at: null, reason: null },
+        ...{ attempt: next, retries: row.retries - 1 },
+        ...{ stdout_base: row.stdout_bytes, stderr_base: row.stderr_bytes, boot_base: row.boot_bytes },
+        // What the lost one left in the middle of a line has no rest.
+        ...{ stdout_line: null, stderr_line: null, boot_line: null },
+        head_seq: null,
+      },
+      lines: [...lines, words],
+    });
+  }
+
   async function find(jobId: string): Promise<JobRow> {
     const row = await findJob(db, jobId);
     if (!row) throw noSuchJob(jobId);
@@ -122,10 +154,10 @@ export function createJobService(deps: JobServiceDeps) {
   }
 
   async function submit(actor: Actor, submission: JobSubmission, rerunOf?: string) {
-    const place = await deps.resolvePlace(submission);
+    const { takers, ...where } = await deps.resolvePlace(submission);
     const key = submission.idempotencyKey ?? null;
     const secretNames = Object.keys(submission.secrets ?? {});
-    if (secretNames.length > 0 && place.type === 'terminal') {
+    if (secretNames.length > 0 && where.type === 'terminal') {
       throw new CodedError(
         'INVALID_INPUT',
         'a terminal takes no secret variables: what it shows cannot be masked. Run a command instead',
@@ -136,7 +168,10 @@ export function createJobService(deps: JobServiceDeps) {
       const created = await insertJob(trx, {
         id: newId(),
         command: submission.command,
-        ...place,
+        ...where,
+        placement: { takers, place: 'jobs' },
+        priority: submission.priority ?? 0,
+        retries: submission.retry ?? 0,
         env: submission.env ?? {},
         secrets: secretNames.length > 0 ? secrets.seal(submission.secrets ?? {}) : null,
         secretNames,
@@ -162,7 +197,7 @@ export function createJobService(deps: JobServiceDeps) {
     if (row) return { job: await tell({ row, events: [] }), created: true };
     const first = key === null ? undefined : await findJobByKey(db, actor.name, key);
     if (!first) throw new Error('a job was neither created nor found by its idempotency key');
-    return { job: await explain(toJob(first)), created: false };
+    return { job: await explainOne(first), created: false };
   }
 
   return {
@@ -170,6 +205,7 @@ export function createJobService(deps: JobServiceDeps) {
     tell,
     tellEvents,
     advance,
+    beginAgain,
     submit,
 
     /** A run of a machine. `also` is written in the same transaction: no run without its machine knowing of it. */
@@ -186,6 +222,7 @@ export function createJobService(deps: JobServiceDeps) {
           ...{ workspaceId: null, hostId: null, cwd: null, env: {}, secrets: null, secretNames: [] },
           ...{ color: false, timeout: null, cols: 80, rows: 24, idempotencyKey: null },
           createdBy: actor.name,
+          ...{ placement: { takers: { who: 'here' }, place: 'vms' }, priority: 0, retries: 0 },
           machine: { vmId, spec },
         });
         if (!created) throw new Error('a job without an idempotency key was not created');
@@ -208,17 +245,13 @@ export function createJobService(deps: JobServiceDeps) {
     },
 
     async get(jobId: JobId): Promise<Job> {
-      return explain(toJob(await find(jobId)));
+      return explainOne(await find(jobId));
     },
 
     async list(filter: JobFilter): Promise<JobPage> {
       const rows = await listJobs(db, filter);
-      const jobs = rows.slice(0, filter.limit).map(toJob);
-      const busy = jobs.some((job) => job.status === 'pending') ? await countBusy(db) : undefined;
-      return {
-        jobs: await Promise.all(jobs.map((job) => explain(job, busy))),
-        nextBefore: rows.length > filter.limit ? (jobs.at(-1)?.id ?? null) : null,
-      };
+      const jobs = await explain(rows.slice(0, filter.limit));
+      return { jobs, nextBefore: rows.length > filter.limit ? (jobs.at(-1)?.id ?? null) : null };
     },
 
     /**
@@ -251,7 +284,7 @@ export function createJobService(deps: JobServiceDeps) {
           : { patch, lines: [`cancel requested by ${actor.name}`] };
         return { ...(await advance(trx, row, change)), asked: true };
       });
-      if (!outcome.asked) return explain(toJob(outcome.row));
+      if (!outcome.asked) return explainOne(outcome.row);
       const job = await tell(outcome);
       if (!isFinal(job.status)) bus.emit('job:cancel-requested', { jobId: job.id });
       return job;
@@ -283,6 +316,10 @@ export function createJobService(deps: JobServiceDeps) {
           ...(row.timeout_seconds !== null && { timeout: row.timeout_seconds }),
           cols: row.cols,
           rows: row.rows,
+          ...agentOf(row.queue),
+          priority: row.priority,
+          // As it was asked for: each attempt has used up one.
+          retry: row.retries + row.attempt - 1,
         },
         row.id,
       );

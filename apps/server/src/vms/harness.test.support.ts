@@ -1,7 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { createAgent, shipLimits, type Agent } from '@vmo/agent';
-import { CodedError, isVmLive, type OperationId, type Vm, type VmId, type VmOperation } from '@vmo/contract';
+import { createAgent, heldForEver, shipLimits, type Agent } from '@vmo/agent';
+import {
+  CodedError,
+  isVmLive,
+  type AgentCapacity,
+  type OperationId,
+  type Vm,
+  type VmId,
+  type VmOperation,
+} from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import { createExecutionManager, type Strategy } from '@vmo/execution';
 import {
@@ -14,6 +22,7 @@ import {
 import { temporaryDirectory, testDatabase } from '@vmo/testkit';
 import type { Kysely } from 'kysely';
 import { pino } from 'pino';
+import { createAgents, planLease } from '../agents/index.ts';
 import { createHosts } from '../hosts/index.ts';
 import { createJobs, type Jobs } from '../jobs/index.ts';
 import type { Actor } from '../kernel/actor.ts';
@@ -79,7 +88,10 @@ export async function startDatacenter(options: {
     dryRun: false,
   };
   const configDirectory = join(home.path, 'vm_configs');
-  const slots = { jobs: 10, vms: options.slots ?? 50 };
+  const capacity: AgentCapacity = {
+    slots: { jobs: 10, vms: options.slots ?? 50, requests: 4 },
+    ...{ cpus: 64, memoryMib: 65_536, accelerators: [], images: [] },
+  };
 
   async function assemble() {
     const parts = new AsyncDisposableStack();
@@ -93,8 +105,11 @@ export async function startDatacenter(options: {
       hostShell: { run: refuse },
       environment: {},
     });
+    const lease = planLease(30_000, 5_000);
+    const agents = createAgents({ db, lease });
+    const agentId = await agents.helloHere('test', { version: 'test', capacity });
     const jobs = createJobs({
-      ...{ db, bus, workspaces, hosts, slots },
+      ...{ db, bus, workspaces, hosts, agents },
       terminals: {
         screen: () => Promise.resolve(null),
         input: refuse,
@@ -110,7 +125,10 @@ export async function startDatacenter(options: {
     const vms = createVms({ db, bus, jobs, hypervisor, configDirectory, ladder: {}, logger: quiet });
     parts.defer(vms.stop);
     const agent: Agent = createAgent({
-      ...{ name: 'test', slots, api: jobs.agentApi, environment: {}, cancelGraceMs: 1_000 },
+      ...{ name: 'test', lease: heldForEver, times: lease, environment: {}, cancelGraceMs: 1_000 },
+      capacity: () => Promise.resolve(capacity),
+      api: jobs.agentApi({ id: agentId, name: 'test', isHere: true, images: [] }),
+      defaultDirectory: null,
       execution: createExecutionManager([options.strategy(driver)]),
       runsDirectory: join(home.path, 'runs'),
       limits: shipLimits(64 * mib, 1024 * mib),

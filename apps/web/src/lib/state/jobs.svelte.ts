@@ -20,6 +20,7 @@ const progress: Readonly<Record<JobStatus, number>> = {
 
 /** Whether an answer's row may replace the known one: answers can be overtaken by live updates, which come in order. */
 function isNewer(known: Job, answer: Job): boolean {
+  if (answer.attempt !== known.attempt) return answer.attempt > known.attempt;
   const step = progress[answer.status] - progress[known.status];
   return step > 0 || (step === 0 && answer.lastSeq >= known.lastSeq);
 }

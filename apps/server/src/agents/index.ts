@@ -1,0 +1,2 @@
+export { planLease } from './lease.ts';
+export { createAgents, type Agents, type FleetMember } from './service.ts';

@@ -1,0 +1,137 @@
+import {
+  AppendHead,
+  CodedError,
+  maxAppendBytes,
+  parseInput,
+  type agentRoutes,
+  type SpoolChunk,
+} from '@vmo/contract';
+import type { Request } from 'express';
+import type { Agents } from '../agents/index.ts';
+import type { AgentPrincipal } from '../auth/index.ts';
+import type { Jobs } from '../jobs/index.ts';
+import type { AgentNewsBoard } from './agent-news.ts';
+import type { Handlers, RequestContext } from './handlers.ts';
+
+export type { AgentNewsBoard } from './agent-news.ts';
+
+export interface AgentHandlerDependencies {
+  agents: Agents;
+  jobs: Jobs;
+  news: AgentNewsBoard;
+}
+
+/** A head says what at most a thousand pieces are. */
+const maxHeadBytes = 256 * 1024;
+
+/** The owner's token may do everything, but it is no agent. */
+function workerOf({ principal }: RequestContext): AgentPrincipal {
+  if (principal?.agent) return principal.agent;
+  throw new CodedError('FORBIDDEN', 'this is for agents: use the token of one');
+}
+
+async function readAll(request: Request): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    size += part.length;
+    if (size > maxAppendBytes + maxHeadBytes)
+      throw new CodedError('BODY_TOO_LARGE', `more than ${String(maxAppendBytes)} bytes in one append`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
+function parseHead(line: string): AppendHead {
+  let head: unknown;
+  try {
+    head = JSON.parse(line);
+  } catch {
+    throw new CodedError('BAD_JSON', 'the first line of the body is not JSON');
+  }
+  return parseInput(AppendHead, head);
+}
+
+/** The pieces of an append: a line of JSON, then their bytes. */
+async function readChunks(request: Request): Promise<SpoolChunk[]> {
+  const body = await readAll(request);
+  const end = body.indexOf(0x0a);
+  const { chunks } = parseHead(body.subarray(0, Math.max(end, 0)).toString());
+  let at = end + 1;
+  const pieces = chunks.map(({ stream, offset, size, ts }) => {
+    const bytes = body.subarray(at, at + size);
+    at += size;
+    return { stream, offset, bytes, ts: new Date(ts) };
+  });
+  if (at !== body.length)
+    throw new CodedError('INVALID_INPUT', 'the body has not as many bytes as its first line says');
+  return pieces;
+}
+
+/** What agents ask for over HTTP, and what people do with agents. */
+export function createAgentHandlers({
+  agents,
+  jobs,
+  news,
+}: AgentHandlerDependencies): Pick<Handlers, keyof typeof agentRoutes> {
+  const apiOf = (context: RequestContext) => jobs.agentApi({ ...workerOf(context), isHere: false });
+
+  return {
+    listAgents: async () => ({ agents: await agents.list() }),
+    addAgent: ({ body }, { actor }) => agents.add(actor, body),
+    drainAgent: async ({ params }, { actor }) => ({
+      agent: await agents.setDraining(actor, params.agentId, true),
+    }),
+    resumeAgent: async ({ params }, { actor }) => ({
+      agent: await agents.setDraining(actor, params.agentId, false),
+    }),
+    revokeAgent: async ({ params }, { actor }) => ({ agent: await agents.revoke(actor, params.agentId) }),
+    removeAgent: ({ params }, { actor }) => agents.remove(actor, params.agentId).then(() => undefined),
+
+    agentHello: ({ body }, context) => agents.hello(workerOf(context).id, body),
+    agentRenew: ({ body }, context) => apiOf(context).renew(body),
+    agentNews: (_, context) => {
+      const gone = new AbortController();
+      context.response.once('close', () => {
+        gone.abort();
+      });
+      return news.next(workerOf(context).name, gone.signal);
+    },
+    agentAssigned: async (_, context) => ({ jobs: await apiOf(context).assigned() }),
+    agentClaim: async ({ body }, context) => ({
+      jobs: workerOf(context).mayTake ? await apiOf(context).claim(body) : [],
+    }),
+    agentStarted: async ({ params, body: { fence, startedAt, lines } }, context) => ({
+      kept: await apiOf(context).started({ ...params, fence }, new Date(startedAt), lines),
+    }),
+    agentRelease: async ({ params, body: { fence, reason } }, context) => ({
+      kept: await apiOf(context).release({ ...params, fence }, reason),
+    }),
+    agentAppend: async ({ params, query }, context) => {
+      const api = apiOf(context);
+      return api.append({ ...params, ...query }, await readChunks(context.request));
+    },
+    agentNote: ({ params, body: { fence, lines } }, context) =>
+      apiOf(context)
+        .note({ ...params, fence }, lines)
+        .then(() => undefined),
+    agentCut: ({ params, body: { fence, from, to, lines } }, context) =>
+      apiOf(context).cut({ ...params, fence }, from, to, lines),
+    agentKeepNewest: async ({ params, body: { fence, tailBytes, lines } }, context) => ({
+      kept: await apiOf(context).keepNewest({ ...params, fence }, tailBytes, lines),
+    }),
+    agentDigest: async ({ params, body: { fence, afterSeq } }, context) => ({
+      digest: await apiOf(context).digest({ ...params, fence }, afterSeq),
+    }),
+    agentFinish: ({ params, body: { fence, outcome, sizes } }, context) =>
+      apiOf(context).finish(
+        { ...params, fence },
+        {
+          ...outcome,
+          startedAt: outcome.startedAt === null ? null : new Date(outcome.startedAt),
+          finishedAt: new Date(outcome.finishedAt),
+        },
+        sizes,
+      ),
+  };
+}

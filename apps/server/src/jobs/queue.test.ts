@@ -1,0 +1,131 @@
+import type { FreePlaces, Job, JobSubmission } from '@vmo/contract';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { newId } from '../kernel/ids.ts';
+import { freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
+
+let cockpit: Cockpit;
+beforeAll(async () => {
+  cockpit = await startCockpit({ withAgent: false });
+});
+afterAll(() => cockpit[Symbol.asyncDispose]());
+beforeEach(async () => {
+  await cockpit.db.deleteFrom('jobs').execute();
+});
+
+const submit = async (name: string, change: Partial<JobSubmission> = {}): Promise<Job> =>
+  (await cockpit.jobs.submit({ ...owner, name }, { command: 'true', ...change })).job;
+
+async function takeOne(agent = 'a'): Promise<string | undefined> {
+  return (await cockpit.apiOf(agent).claim(freeJobs(1)))[0]?.id;
+}
+
+async function insertPending(count: number, change: Record<string, unknown> = {}, submitters = 20) {
+  const ids = Array.from({ length: count }, () => newId());
+  for (let from = 0; from < count; from += 1000)
+    await cockpit.db
+      .insertInto('jobs')
+      .values(
+        ids.slice(from, from + 1000).map((id, index) => ({
+          ...{ id, command: 'true', type: 'stream', status: 'pending', env: '{}' },
+          created_by: `submitter ${String(index % submitters)}`,
+          ...change,
+        })),
+      )
+      .execute();
+  await sql`analyze jobs`.execute(cockpit.db);
+  return ids;
+}
+
+describe('the queue', () => {
+  it('gives higher priority first, then takes turns between submitters, then goes by age', async () => {
+    const first = await submit('anna');
+    const second = await submit('anna');
+    const third = await submit('anna');
+    const other = await submit('ben');
+    const urgent = await submit('anna', { priority: 5 });
+    const idle = await submit('anna', { priority: -1 });
+    const places = await Promise.all(
+      [urgent, first, other, second, third, idle].map(({ id }) => cockpit.jobs.get(id)),
+    );
+    expect(places.map(({ place }) => place)).toEqual([1, 2, 3, 4, 5, 6]);
+    const taken: (string | undefined)[] = [];
+    for (let turn = 0; turn < 6; turn++) taken.push(await takeOne());
+    // The urgent one counts among what anna has under way, so it is ben's turn.
+    expect(taken).toEqual([urgent, other, first, second, third, idle].map(({ id }) => id));
+  });
+
+  it('lets who has more under way wait for the others', async () => {
+    for (let turn = 0; turn < 3; turn++) await submit('anna');
+    for (let turn = 0; turn < 3; turn++) await takeOne();
+    const [more, late, later] = [await submit('anna'), await submit('ben'), await submit('ben')];
+    expect([await takeOne(), await takeOne(), await takeOne()]).toEqual([late.id, later.id, more.id]);
+  });
+
+  it('does not let a job that fits nobody hold up those behind it', async () => {
+    const [large] = await insertPending(1, { need_memory_mib: 4096, created_by: 'anna' });
+    const [small] = await insertPending(1, { need_memory_mib: 512, created_by: 'anna' });
+    const free: FreePlaces = { ...freeJobs(5), memoryMib: 1024 };
+    const taken = await cockpit.apiOf('a').claim(free);
+    expect(taken.map(({ id }) => id)).toEqual([small]);
+    const left = await cockpit.apiOf('a').claim({ ...free, memoryMib: 8192 });
+    expect(left.map(({ id }) => id)).toEqual([large]);
+  });
+
+  it('gives no more than fits, by places, CPUs and memory', async () => {
+    await insertPending(20, { need_cpus: 2, need_memory_mib: 100 });
+    const claim = (free: Partial<FreePlaces>) => cockpit.apiOf('a').claim({ ...freeJobs(50), ...free });
+    expect(await claim({ cpus: 7 })).toHaveLength(3);
+    expect(await claim({ memoryMib: 450 })).toHaveLength(4);
+    expect(await claim({ jobs: 5 })).toHaveLength(5);
+    expect(await claim({ jobs: 0 })).toHaveLength(0);
+  });
+
+  it('gives each agent only what it may take and has the image for', async () => {
+    const queue = (name: string) => insertPending(1, { queue: name }).then(([id]) => id);
+    const here = await queue('here/jobs');
+    const any = await queue('any/jobs');
+    const named = await queue('@b/jobs');
+    const alpine = await queue('any/requests/alpine.qcow2');
+    const debian = await queue('any/requests/debian.qcow2');
+    const take = async (name: string, isHere: boolean, images: string[], free: Partial<FreePlaces>) => {
+      const api = cockpit.jobs.agentApi({ id: null, name, isHere, images });
+      return (await api.claim({ ...freeJobs(0), ...free })).map(({ id }) => id);
+    };
+    expect(await take('c', false, [], { vms: 5, requests: 5 })).toEqual([]);
+    expect(await take('c', false, ['alpine.qcow2'], { requests: 5 })).toEqual([alpine]);
+    expect(await take('b', false, ['debian.qcow2'], { jobs: 1 })).toEqual([any]);
+    expect(await take('b', false, ['debian.qcow2'], { jobs: 5, requests: 1 })).toEqual(
+      expect.arrayContaining([named, debian]),
+    );
+    expect(await take('local', true, [], { jobs: 5 })).toEqual([here]);
+  });
+
+  it('never gives a job twice, and none away unasked, to 8 agents that take at once', async () => {
+    const total = 1_000;
+    await insertPending(total);
+    const taken: string[] = [];
+    await Promise.all(
+      Array.from({ length: 8 }, async (_, index) => {
+        const api = cockpit.apiOf(`agent ${String(index)}`);
+        for (;;) {
+          const jobs = await api.claim(freeJobs(5));
+          if (jobs.length === 0) return;
+          taken.push(...jobs.map(({ id }) => id));
+        }
+      }),
+    );
+    expect(taken).toHaveLength(total);
+    expect(new Set(taken).size).toBe(total);
+  });
+
+  it('finds the first of ten thousand without reading the others', async () => {
+    await insertPending(10_000, {}, 50);
+    const plan = await sql<{ 'QUERY PLAN': string }>`
+      explain (analyze, buffers, costs off)
+      select id from jobs where status = 'pending' and queue = 'here/jobs' and -priority = 0 and created_by = 'submitter 7'
+      order by id limit 20`.execute(cockpit.db);
+    expect(plan.rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('idx_jobs_queue');
+    expect(await cockpit.apiOf('a').claim(freeJobs(3))).toHaveLength(3);
+  });
+});

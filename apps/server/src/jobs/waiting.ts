@@ -1,0 +1,52 @@
+import type { PlaceKind } from '@vmo/contract';
+import type { FleetMember } from '../agents/index.ts';
+import { parseQueue } from './queue.ts';
+import type { JobRow } from './repository.ts';
+
+const placeWords: Readonly<Record<PlaceKind, string>> = {
+  jobs: 'a free slot',
+  vms: 'a free slot for a machine',
+  requests: 'a free slot for a request',
+};
+
+const sum = (members: readonly FleetMember[], count: (member: FleetMember) => number) =>
+  members.reduce((total, member) => total + count(member), 0);
+
+/** Why nobody has taken this job yet, in the words of the history. */
+export function whyWaiting(
+  row: Pick<JobRow, 'queue' | 'need_cpus' | 'need_memory_mib'>,
+  fleet: readonly FleetMember[],
+): string {
+  const { owner, place, image } = parseQueue(row.queue);
+  const named = owner.startsWith('@') ? owner.slice(1) : null;
+  const mayTake = fleet.filter(
+    ({ name, isHere }) => owner === 'any' || (owner === 'here' ? isHere : name === named),
+  );
+  const online = mayTake.filter(({ status }) => status === 'online');
+  if (online.length === 0) {
+    const isDraining = mayTake.some(({ status }) => status === 'draining');
+    const who = named === null ? (mayTake.length === 1 ? 'the agent' : 'no agent') : `agent ${named}`;
+    if (who === 'no agent')
+      return `waiting for an agent: ${isDraining ? 'those that are online take no more jobs' : 'none is online'}`;
+    return `waiting: ${who} ${isDraining ? 'takes no more jobs' : 'is not online'}`;
+  }
+  const able = online.filter(({ capacity }) => image === null || capacity.images.includes(image));
+  if (able.length === 0) return `waiting for an agent that has the image ${image ?? ''}`;
+  const large = able.filter(
+    ({ capacity }) => row.need_memory_mib <= capacity.memoryMib && row.need_cpus <= capacity.cpus,
+  );
+  const wants = `${String(row.need_cpus)} CPUs and ${String(row.need_memory_mib)} MiB of memory`;
+  if (large.length === 0) return `waiting for an agent that is large enough: it needs ${wants}`;
+  const taken = sum(large, ({ busy }) => busy[place]);
+  const max = sum(large, ({ capacity }) => capacity.slots[place]);
+  if (max > 0 && taken >= max)
+    return `waiting for ${placeWords[place]}: ${String(taken)} of ${String(max)} busy`;
+  if (max === 0) return `waiting for an agent that takes ${place}`;
+  const free = large.filter(({ capacity, busy }) => busy[place] < capacity.slots[place]);
+  const fits = free.some(
+    ({ capacity, usedCpus, usedMemoryMib }) =>
+      row.need_cpus <= capacity.cpus - usedCpus && row.need_memory_mib <= capacity.memoryMib - usedMemoryMib,
+  );
+  if (!fits) return `waiting until ${wants} are free`;
+  return `waiting for ${mayTake.length === 1 ? 'the agent' : 'an agent'} to take it`;
+}

@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import { Slots } from './agent.ts';
+import { ImageName } from './images.ts';
+import { AgentId, JobId } from './ids.ts';
+import { Timestamp } from './text.ts';
+
+/**
+ * Version of what agents and server say to each other. Another one is refused: raise it with every change that an agent of
+ * before would misunderstand.
+ */
+export const agentContractVersion = 1;
+
+export const AgentName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+    'must be 1 to 64 letters, digits, dots, dashes or underscores, and begin with a letter or digit',
+  );
+
+/** What an agent has to offer. */
+export const AgentCapacity = z.strictObject({
+  slots: Slots,
+  cpus: z.int().min(0),
+  memoryMib: z.int().min(0),
+  accelerators: z.array(z.string().min(1).max(20)).max(10).describe('For example `kvm`, `tcg`; best first'),
+  images: z.array(ImageName).max(1000).describe('That it has'),
+});
+export type AgentCapacity = z.infer<typeof AgentCapacity>;
+
+/**
+ * online: it takes work · draining: it is to take no more, by a person's wish or because it is about to end · offline: it
+ * has not been heard of for the time of a lease · revoked: its token is refused · new: it never came.
+ */
+export const AgentStatus = z.enum(['online', 'draining', 'offline', 'revoked', 'new']);
+export type AgentStatus = z.infer<typeof AgentStatus>;
+
+export const Agent = z.object({
+  id: AgentId,
+  name: z.string(),
+  kind: z.enum(['local', 'remote']).describe('local: inside the server'),
+  status: AgentStatus,
+  version: z.string().nullable(),
+  contract: z.int().nullable().describe('Version of the agent contract that it speaks'),
+  capacity: AgentCapacity.nullable().describe('null: it has not said'),
+  busy: Slots.describe('Jobs that it has now, by kind'),
+  usedCpus: z.int(),
+  usedMemoryMib: z.int(),
+  seenAt: Timestamp.nullable(),
+  leaseUntil: Timestamp.nullable().describe('By the clock of the database'),
+  createdAt: Timestamp,
+  createdBy: z.string(),
+});
+export type Agent = z.infer<typeof Agent>;
+
+export const NewAgent = z.strictObject({ name: AgentName });
+export type NewAgent = z.infer<typeof NewAgent>;
+
+/** How an agent introduces itself. */
+export const AgentHello = z.strictObject({
+  contract: z.int(),
+  version: z.string().min(1).max(100),
+  installation: z.uuid().describe('Of its data directory: a token is for one at a time'),
+  capacity: AgentCapacity,
+});
+export type AgentHello = z.infer<typeof AgentHello>;
+
+/** The times of a lease, in milliseconds. */
+export const LeaseTimes = z.object({
+  leaseMs: z.int().min(1).describe('From each renewal on'),
+  renewMs: z.int().min(1),
+  /** So long after the last renewal was asked for, the agent's runs are ended: well before somebody else may have them. */
+  endRunsMs: z.int().min(1),
+  pollMs: z.int().min(1).describe('How often it asks for jobs when nobody told of any'),
+});
+export type LeaseTimes = z.infer<typeof LeaseTimes>;
+
+export const AgentWelcome = z.object({
+  name: z.string(),
+  times: LeaseTimes,
+  now: Timestamp.describe('The server’s clock'),
+});
+export type AgentWelcome = z.infer<typeof AgentWelcome>;
+
+/** What an agent says when it renews its lease. */
+export const AgentReport = z.strictObject({
+  capacity: AgentCapacity,
+  leaving: z.boolean().describe('It was asked to end, and takes no more jobs'),
+});
+export type AgentReport = z.infer<typeof AgentReport>;
+
+export const LeaseAnswer = z.object({
+  draining: z.boolean().describe('A person wants it to take no more jobs'),
+  cancelled: z.array(JobId).describe('Jobs it has whose end somebody asked for'),
+  now: Timestamp.describe('The server’s clock'),
+});
+export type LeaseAnswer = z.infer<typeof LeaseAnswer>;
+
+/** What has happened since the agent asked the last time. Hints: what they say is also found by asking. */
+export const AgentNews = z.object({
+  jobsPending: z.boolean(),
+  cancelRequested: z.array(JobId),
+});
+export type AgentNews = z.infer<typeof AgentNews>;

@@ -1,5 +1,4 @@
 import { renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLocalStreamStrategy, createProcessTable, isAlive, probeCgroups } from '@vmo/execution';
 import { lockOf, ownIdentity, readHolder } from './data-directory.ts';

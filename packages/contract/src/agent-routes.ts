@@ -204,7 +204,11 @@ export const agentRoutes = {
     body: z.strictObject({ fence: Fence, afterSeq: z.int().min(0).max(2_147_483_647).optional() }),
     response: z.object({
       digest: z
-        .object({ lastSeq: z.int(), offsets: Offsets, sha256: z.object({ stdout: Sha256, stderr: Sha256, boot: Sha256 }) })
+        .object({
+          lastSeq: z.int(),
+          offsets: Offsets,
+          sha256: z.object({ stdout: Sha256, stderr: Sha256, boot: Sha256 }),
+        })
         .nullable()
         .describe('null: another attempt has the job'),
     }),

@@ -37,7 +37,7 @@ async function startScreens() {
   const bus = createBus((error) => {
     throw error;
   });
-  const auth: Auth = createAuth({ db, bus, token });
+  const auth: Auth = createAuth({ db, bus, token, findAgent: () => Promise.resolve(null) });
   const httpServer = createHttpServer();
   httpServer.listen(0, '127.0.0.1');
   await once(httpServer, 'listening');

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { isVmLive, type Vm, type VmId, type VmStatus } from '@vmo/contract';
+import { isVmLive, type Vm, type VmAction, type VmId, type VmStatus } from '@vmo/contract';
 import { startTestServer, until, type TestServer } from '@vmo/testkit';
 import { expect, it } from 'vitest';
 import { figuresOf, isLong, spread, stopwatch } from './support/figures.ts';
+import { meddle } from './support/monitor.ts';
 
 const count = 20;
 
@@ -131,3 +132,52 @@ it('F17: a QEMU that is killed or hangs is seen within five seconds, and is nobo
   expect(isVmLive((await vmOf(server, other.id)).status)).toBe(true);
   await stopAll(server, [other]);
 });
+
+it.each(['silent', 'garbage'] as const)(
+  'F17: a monitor that is %s makes its own machine unknown within five seconds, until it speaks again',
+  async (mode) => {
+    await using server = await startTestServer();
+    const [ill, other] = await startMachines(server, 2);
+    if (!ill || !other) throw new Error('two machines were asked for');
+    const act = async (vm: Vm, action: VmAction) => {
+      const asked = await server.client.call('actOnVm', { params: { vmId: vm.id }, body: { action } });
+      return () =>
+        until(
+          `the end of ${action}`,
+          async () => {
+            const params = { operationId: asked.operation.id };
+            const { operation } = await server.client.call('getOperation', { params });
+            return operation.finishedAt !== null && operation;
+          },
+          { timeoutMs: 20_000, everyMs: 100 },
+        );
+    };
+    await server.kill();
+    await using monitor = await meddle(server, ill.id);
+    await server.restart();
+    expect(await (await act(ill, 'pause'))()).toMatchObject({ status: 'done' });
+    expect(await (await act(ill, 'resume'))()).toMatchObject({ status: 'done' });
+
+    monitor.become(mode);
+    const elapsed = stopwatch();
+    // Asked for before anybody can know of it.
+    const reset = await act(ill, 'reset');
+    const unknown = await reached(server, ill.id, 'unknown');
+    expect(elapsed()).toBeLessThan(5_000);
+    expect(unknown).toMatchObject({ pid: ill.pid, allowed: ['force-stop'] });
+    expect(unknown.reason).toContain('does not answer');
+    expect(await (await act(other, 'pause'))()).toMatchObject({ status: 'done' });
+    expect(await reset()).toMatchObject({
+      status: 'failed',
+      result: expect.stringMatching(/does not answer|does not run/) as string,
+    });
+    await expect(act(ill, 'pause')).rejects.toMatchObject({ code: 'VM_WRONG_STATE' });
+
+    monitor.become('pass');
+    await reached(server, ill.id, 'running', 'paused');
+    expect((await vmOf(server, ill.id)).pid).toBe(ill.pid);
+    expect(await (await act(ill, 'pause'))()).toMatchObject({ status: 'done' });
+    await stopAll(server, [ill, other]);
+  },
+  120_000,
+);

@@ -241,7 +241,10 @@ function createMachine(
         networkSentBytes: null,
       });
     },
-    close: () => undefined,
+    close() {
+      listeners.clear();
+      detachListeners.clear();
+    },
   };
   return machine;
 }

@@ -65,12 +65,12 @@ afterAll(async () => {
 }, patience);
 
 /** A machine with a disk that its guest can write to. */
-async function machine(): Promise<Vm> {
+async function machine(cpus = 1): Promise<Vm> {
   count += 1;
   const { vm, operation } = await center.vms.create(owner, {
     name: `guest-${count}`,
     boot: { from: 'kernel', kernel: 'kernel', initrd: 'initrd', append: smallGuestKernelArguments },
-    ...{ diskSizeBytes: 16 * mib, memoryMib: 128, network: { mode: 'none' }, display: 'none' },
+    ...{ cpus, diskSizeBytes: 16 * mib, memoryMib: 128, network: { mode: 'none' }, display: 'none' },
   });
   await center.done(operation);
   return vm;
@@ -316,4 +316,81 @@ describe.skipIf(!isThere)('a snapshot that is deleted while the machine runs', (
     expect(await read(vm)).toBe('after');
     expect(await files(vm)).toHaveLength(1);
   }, 180_000);
+});
+
+describe.skipIf(!isThere)('a snapshot with memory', () => {
+  it('is compared with the machine first, and one that was read in vain leaves only force', async () => {
+    const vm = await machine(2);
+    await start(vm);
+    await command(vm, 'mark=before');
+    await write(vm, 'before');
+    const { snapshot, operation } = await take(vm, 'memory', 'ram');
+    await center.done(operation);
+    await write(vm, 'after');
+    const restore = async () => endOf(await center.vms.snapshots.restore(owner, snapshot.id));
+
+    // A disk more: refused, and nothing has gone back.
+    const data = await center.vms.disks.create(owner, { name: 'data', sizeBytes: mib });
+    await center.done(await center.vms.attachDisk(owner, vm.id, { diskId: data.id, readOnly: true }));
+    expect(await restore()).toMatchObject({
+      status: 'failed',
+      result: expect.stringMatching(
+        /other hardware now: the disk data was not there, and is virtio-blk-pci at port\d+$/,
+      ) as string,
+    });
+    expect(await read(vm)).toBe('after');
+    await center.done(await center.vms.detachDisk(owner, vm.id, data.id));
+    expect(await restore()).toMatchObject({ status: 'done' });
+    expect(await command(vm, 'echo $mark')).toBe('before');
+    expect(await read(vm)).toBe('before');
+
+    await act(vm, 'force-stop');
+    await center.vms.change(owner, vm.id, { cpus: 1 });
+    await start(vm);
+    await write(vm, 'one-cpu');
+    expect((await restore()).result).toContain('CPUs was 2 of 4, and is 1 of 4');
+    expect(await read(vm)).toBe('one-cpu');
+
+    // One of before hardware was kept: QEMU finds it out itself, when it is too late.
+    await center.db
+      .updateTable('vm_snapshots')
+      .set({ hardware: null })
+      .where('id', '=', snapshot.id)
+      .execute();
+    expect(await restore()).toMatchObject({ status: 'failed' });
+    const broken = { status: 'unknown', allowed: ['force-stop'] };
+    expect(await center.vms.get(vm.id)).toMatchObject({
+      ...broken,
+      reason: expect.stringContaining('It can only be ended by force') as string,
+    });
+    await center.restart();
+    expect((await running(vm)).status).toBe('paused');
+    await center.when(vm.id, ({ pid }) => pid !== null);
+    expect(await center.vms.get(vm.id)).toMatchObject(broken);
+    await expect(center.vms.act(owner, vm.id, 'resume')).rejects.toMatchObject({ code: 'VM_WRONG_STATE' });
+    await act(vm, 'force-stop');
+
+    // Within the file of a machine that is stopped.
+    await center.done(await center.vms.snapshots.remove(owner, snapshot.id));
+    expect(await snapshots(vm)).toEqual([]);
+    await start(vm);
+    expect(await read(vm)).toBe('before');
+    expect((await (await running(vm)).disks()).flatMap(({ tags }) => tags)).toEqual([]);
+  }, 240_000);
+
+  it('goes also when its disks have gone back to another one', async () => {
+    const vm = await machine();
+    const { snapshot, operation } = await take(vm, 'disks');
+    await center.done(operation);
+    await act(vm, 'start');
+    const memory = await take(vm, 'memory', 'ram');
+    await center.done(memory.operation);
+    await act(vm, 'force-stop');
+    await center.done(await center.vms.snapshots.restore(owner, snapshot.id));
+    expect(await files(vm)).toHaveLength(3);
+    await act(vm, 'start');
+    await center.done(await center.vms.snapshots.remove(owner, memory.snapshot.id));
+    expect(await snapshots(vm)).toEqual(['disks ready*']);
+    expect(await files(vm)).toHaveLength(2);
+  }, 120_000);
 });

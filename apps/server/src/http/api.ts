@@ -3,6 +3,7 @@ import { json, Router, type Request, type RequestHandler } from 'express';
 import { permit, type Auth, type Principal } from '../auth/index.ts';
 import { readAddress, readCredentials } from './credentials.ts';
 import type { Handlers, RequestContext } from './handlers.ts';
+import { allowLongBody } from './listener.ts';
 
 export const apiPrefixes = ['/api/v1', '/api'] as const;
 const maxBodyBytes = 256 * 1024;
@@ -97,8 +98,10 @@ function serve(name: RouteName, auth: Auth, handlers: Handlers): RequestHandler 
     const actor = principal?.actor ?? { name: 'anonymous', sessionId: null, address };
     const context: RequestContext = { principal, actor, request, response };
     let body: unknown;
-    if (route.rawBody !== undefined) requireBytes(route.rawBody, request);
-    else if (route.method !== 'GET') {
+    if (route.rawBody !== undefined) {
+      requireBytes(route.rawBody, request);
+      allowLongBody(request);
+    } else if (route.method !== 'GET') {
       requireJson(route, request);
       body = await readBody(parseJson, request, context);
     }

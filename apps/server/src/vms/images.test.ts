@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createFakeHypervisor } from './fake-driver.test.support.ts';
@@ -90,6 +90,52 @@ describe('an upload', () => {
     expect((await readdir(join(center.storage, 'images'))).filter((name) => name.includes('c.raw'))).toEqual(
       [],
     );
+  });
+
+  it.each([
+    ['got its name, and the row does not say so yet', true],
+    ['has its name alone, and the row does not say so yet', false],
+  ])('that ended when it %s is found complete', async (_when, hasPart) => {
+    const name = hasPart ? 'crashed.raw' : 'crashed-late.raw';
+    const bytes = disk(hasPart ? 'y' : 'z');
+    await center.vms.images.announce(owner, { name, kind: 'disk', sizeBytes: mib });
+    const part = file(`.${name}.part`);
+    await writeFile(hasPart ? part : file(name), bytes, { mode: 0o444 });
+    if (hasPart) await link(part, file(name));
+    await center.db
+      .updateTable('images')
+      .set({ state: 'checking', received_bytes: mib, sha256: sha256(bytes) })
+      .where('name', '=', name)
+      .execute();
+    await center.restart();
+    expect(await center.vms.images.putBytes(owner, name, mib, pieces())).toMatchObject({
+      state: 'ready',
+      sha256: sha256(bytes),
+    });
+    expect(await readFile(file(name))).toEqual(bytes);
+    expect((await stat(file(name))).nlink).toBe(1);
+    expect(await refusal(stat(part))).toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('does not take a file for its own that somebody else put there', async () => {
+    await center.vms.images.announce(owner, { name: 'foreign.raw', kind: 'disk', sizeBytes: mib });
+    await writeFile(file('foreign.raw'), disk('f'));
+    expect(
+      await refusal(center.vms.images.putBytes(owner, 'foreign.raw', 0, pieces(disk('g')))),
+    ).toMatchObject({ code: 'IMAGE_REFUSED' });
+    expect(await readFile(file('foreign.raw'))).toEqual(disk('f'));
+  });
+
+  it('from two senders at once is taken from one of them', async () => {
+    const bytes = disk('t');
+    await center.vms.images.announce(owner, { name: 'twice.raw', kind: 'disk', sizeBytes: mib });
+    const put = () => center.vms.images.putBytes(owner, 'twice.raw', 0, pieces(bytes));
+    const answers = await Promise.allSettled([put(), put()]);
+    expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(answers.find(({ status }) => status === 'rejected')).toMatchObject({
+      reason: { code: 'IMAGE_NOT_READY' },
+    });
+    expect((await center.vms.images.get('twice.raw')).sha256).toBe(sha256(bytes));
   });
 
   it('of something else is refused with the reason, and nothing of it stays', async () => {

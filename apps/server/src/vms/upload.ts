@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { link, open, rm, truncate, type FileHandle } from 'node:fs/promises';
+import { createReadStream, type Stats } from 'node:fs';
+import { chmod, link, lstat, open, rename, rm, truncate, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, type Image } from '@vmo/contract';
 import type { Database } from '@vmo/db';
@@ -14,6 +14,8 @@ import type { ImageRow } from './images-repository.ts';
 
 /** How often the row says how far it is while bytes come. */
 const progressMs = 1_000;
+/** Until it is complete: then nobody writes to it any more. */
+const partMode = 0o600;
 
 /** What is known of the bytes of an upload that this process has received. */
 interface Progress {
@@ -36,17 +38,7 @@ export function createUpload({ db, images }: UploadDeps) {
 
   async function resume(path: string, row: ImageRow): Promise<Progress> {
     const known = progress.get(row.name);
-    if (known?.bytes === row.receivedBytes) return known;
-    const hash = createHash('sha256');
-    let bytes = 0;
-    if (row.receivedBytes > 0) {
-      for await (const chunk of createReadStream(path, { end: row.receivedBytes - 1 })) {
-        const piece = chunk as Buffer;
-        hash.update(piece);
-        bytes += piece.length;
-      }
-    }
-    return { hash, bytes };
+    return known?.bytes === row.receivedBytes ? known : hashOf(path, row.receivedBytes);
   }
 
   /** Writes what comes behind what is there. @returns what broke it off, when something did */
@@ -134,6 +126,24 @@ export function createUpload({ db, images }: UploadDeps) {
     }
   }
 
+  /**
+   * We may have ended between giving a complete file its name and saying so: then the name is taken back, and the file
+   * is checked again. A file that somebody else has put there is not touched.
+   */
+  async function takeBack(path: string, target: string, row: ImageRow): Promise<void> {
+    const [part, named] = await Promise.all([lstatOrNull(path), lstatOrNull(target)]);
+    if (!named?.isFile()) return;
+    if (part) {
+      if (part.dev !== named.dev || part.ino !== named.ino) return;
+      await rm(target);
+    } else {
+      if (row.sha256 === null || named.size !== row.sizeBytes) return;
+      if ((await hashOf(target, named.size)).hash.digest('hex') !== row.sha256) return;
+      await rename(target, path);
+    }
+    await chmod(path, partMode);
+  }
+
   async function put(
     actor: Actor,
     row: ImageRow,
@@ -142,10 +152,11 @@ export function createUpload({ db, images }: UploadDeps) {
   ): Promise<void> {
     const directory = await images.folder();
     const path = join(directory, partName(row.name));
+    await takeBack(path, join(directory, row.name), row);
     const state = await resume(path, row);
     if (offset !== state.bytes) throw wrongOffset(row.name, state.bytes);
     // What a crash left behind what is known to be there is not trusted.
-    await using file = await open(path, state.bytes === 0 ? 'w' : 'r+', 0o600);
+    await using file = await open(path, state.bytes === 0 ? 'w' : 'r+', partMode);
     await truncate(path, state.bytes);
     progress.set(row.name, state);
     const broken = await receive(file, row, state, source);
@@ -168,18 +179,19 @@ export function createUpload({ db, images }: UploadDeps) {
       offset: number,
       source: AsyncIterable<Uint8Array>,
     ): Promise<Image> {
-      const row = await repository.findImage(db, name);
-      if (!row) throw await images.unknown(name);
-      if (row.state === 'ready')
-        throw new CodedError('NAME_TAKEN', `${name} is complete: nothing is added to it`);
-      if (row.state === 'refused') {
-        throw new CodedError('IMAGE_REFUSED', `${name} was refused: delete it, then announce it anew`);
-      }
       if (busy.has(name)) {
         throw new CodedError('IMAGE_NOT_READY', `${name} is being sent or checked already`);
       }
+      // Before its row is read: what that says stays true until the end.
       busy.add(name);
       try {
+        const row = await repository.findImage(db, name);
+        if (!row) throw await images.unknown(name);
+        if (row.state === 'ready')
+          throw new CodedError('NAME_TAKEN', `${name} is complete: nothing is added to it`);
+        if (row.state === 'refused') {
+          throw new CodedError('IMAGE_REFUSED', `${name} was refused: delete it, then announce it anew`);
+        }
         await put(actor, row, offset, source);
       } finally {
         busy.delete(name);
@@ -194,6 +206,28 @@ export function createUpload({ db, images }: UploadDeps) {
       }
     },
   };
+}
+
+async function hashOf(path: string, length: number): Promise<Progress> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  if (length > 0) {
+    for await (const chunk of createReadStream(path, { end: length - 1 })) {
+      const piece = chunk as Buffer;
+      hash.update(piece);
+      bytes += piece.length;
+    }
+  }
+  return { hash, bytes };
+}
+
+async function lstatOrNull(path: string): Promise<Stats | null> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 function wrongOffset(name: string, receivedBytes: number): CodedError {

@@ -237,6 +237,11 @@ export interface DisksTable {
   slot: number | null;
   read_only: Generated<boolean>;
   attachment: string | null;
+  state: Generated<string>;
+  reason: string | null;
+  error_code: string | null;
+  /** What it is growing to. */
+  grow_to: number | null;
   created_at: CreatedAt;
   created_by: string;
 }
@@ -265,9 +270,10 @@ export interface VmOperationsTable {
   kind: string;
   status: string;
   /** What it needs to be carried out, also after a restart. */
-  request: ColumnType<unknown, string | undefined, never>;
+  request: ColumnType<unknown, string | undefined, string>;
   detail: string | null;
   result: string | null;
+  error_code: string | null;
   created_at: CreatedAt;
   created_by: string;
   started_at: Date | null;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ErrorCode } from './errors.ts';
 import { DiskId, TemplateId, VmId } from './ids.ts';
 import { Timestamp } from './text.ts';
 
@@ -63,7 +64,12 @@ export const Disk = z.object({
   format: DiskFormat,
   sizeBytes: z.int().describe('As a guest sees it'),
   usedBytes: z.int().nullable().describe('On the host'),
-  image: z.string().nullable().describe('The image that it is an overlay on'),
+  image: z.string().nullable().describe('The image that it is an overlay on, or is being copied from'),
+  state: z
+    .enum(['creating', 'ready', 'growing', 'failed'])
+    .describe('creating and growing: being worked on, ask again; failed: it was not made, see `reason`'),
+  reason: z.string().nullable().describe('Why it was not made, or did not grow when that was asked last'),
+  code: ErrorCode.nullable().describe('The same for programs'),
   vmId: VmId.nullable().describe('The machine that it is attached to'),
   vmName: z.string().nullable(),
   createdAt: Timestamp,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ErrorCode } from './errors.ts';
 import { DiskId, JobId, OperationId, SnapshotId, TemplateId, VmId } from './ids.ts';
 import { DiskFormat, ImageName } from './images.ts';
 import { noNul, Timestamp } from './text.ts';
@@ -151,9 +152,9 @@ export const VmDisk = z.object({
   readOnly: z.boolean(),
   root: z.boolean().describe('The first disk: it stays'),
   state: z
-    .enum(['attached', 'attaching', 'detaching'])
+    .enum(['attached', 'attaching', 'detaching', 'creating', 'failed'])
     .describe(
-      'detaching: the guest has not let go of it yet, which one without an operating system never does',
+      'detaching: the guest has not let go of it yet, which one without an operating system never does; creating: being made; failed: it was not made, and its machine cannot start',
     ),
   guestName: z.string().nullable().describe('Its serial in the guest: /dev/disk/by-id/virtio-<serial>'),
 });
@@ -246,6 +247,7 @@ export const VmOperation = z.object({
   status: z.enum(['queued', 'running', 'done', 'failed']),
   detail: z.string().nullable().describe('What of the machine it is about: a disk, a snapshot, a size'),
   result: z.string().nullable().describe('What came of it, or why it failed'),
+  code: ErrorCode.nullable().describe('Why it failed, for programs'),
   createdBy: z.string(),
   createdAt: Timestamp,
   startedAt: Timestamp.nullable(),

@@ -1,7 +1,7 @@
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import type { Actor } from '../kernel/actor.ts';
-import { insertAudit } from './repository.ts';
+import { insertAudit, insertAudits, type AuditRow } from './repository.ts';
 
 export const audit = {
   /**
@@ -18,5 +18,15 @@ export const audit = {
     detail: Record<string, unknown> = {},
   ): Promise<void> {
     return insertAudit(trx, { actor: actor.name, address: actor.address, action, subject, detail });
+  },
+
+  /** The same action on many things, in one statement. */
+  recordMany(
+    trx: Kysely<Database>,
+    actor: Actor,
+    action: string,
+    entries: readonly Pick<AuditRow, 'subject' | 'detail'>[],
+  ): Promise<void> {
+    return insertAudits(trx, { actor: actor.name, address: actor.address, action }, entries);
   },
 };

@@ -1,5 +1,5 @@
 import type { Database } from '@vmo/db';
-import type { Kysely } from 'kysely';
+import { sql, type Kysely } from 'kysely';
 
 export interface SessionRow {
   id: string;
@@ -20,6 +20,20 @@ export async function insertAudit(db: Kysely<Database>, row: AuditRow): Promise<
     .insertInto('audit')
     .values({ ...row, detail: JSON.stringify(row.detail) })
     .execute();
+}
+
+/** Arrays: a parameter for each value could be more than the protocol takes. */
+export async function insertAudits(
+  db: Kysely<Database>,
+  { actor, address, action }: Pick<AuditRow, 'actor' | 'address' | 'action'>,
+  entries: readonly Pick<AuditRow, 'subject' | 'detail'>[],
+): Promise<void> {
+  const subjects = entries.map(({ subject }) => subject);
+  const details = entries.map(({ detail }) => JSON.stringify(detail));
+  await sql`
+    insert into audit (actor, address, action, subject, detail)
+    select ${actor}, ${address}, ${action}, subject, detail
+    from unnest(${subjects}::text[], ${details}::jsonb[]) as entry (subject, detail)`.execute(db);
 }
 
 export async function insertSession(

@@ -51,6 +51,7 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   VM_WRONG_STATE:
     'The state of the machine does not allow this; `detail` names the state and what it allows. Nothing was queued.',
   DISK_IN_USE: 'A machine has this disk, or something is being done with it. Detach it first.',
+  DISK_NOT_READY: 'Wait until the disk is made or has grown; one that was not made says why.',
   IMAGE_IN_USE: 'Disks lie on this image, or machines boot it. `detail` names some.',
   IMAGE_NOT_READY: 'The image is not complete, or is being sent or checked by somebody else.',
   REQUEST_WRONG_STATE:

@@ -55,9 +55,8 @@ export function createVmHandlers(vms: Vms): Pick<Handlers, keyof typeof vmRoutes
 
     listDisks: async () => ({ disks: await vms.disks.list() }),
     createDisk: async ({ body }, { actor }) => ({ disk: await vms.disks.create(actor, body) }),
-    resizeDisk: async ({ params, body }, { actor }) => ({
-      disk: await vms.disks.resize(actor, params.diskId, body),
-    }),
+    getDisk: async ({ params }) => ({ disk: await vms.disks.get(params.diskId) }),
+    resizeDisk: ({ params, body }, { actor }) => vms.disks.resize(actor, params.diskId, body),
     deleteDisk: ({ params }, { actor }) => vms.disks.remove(actor, params.diskId).then(() => undefined),
 
     listImages: async () => ({ images: await vms.images.list() }),

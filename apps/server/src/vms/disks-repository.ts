@@ -1,4 +1,4 @@
-import { DiskFormat, DiskId, VmDisk, VmId } from '@vmo/contract';
+import { Disk, DiskFormat, DiskId, ErrorCode, VmId } from '@vmo/contract';
 import type { Database, DisksTable } from '@vmo/db';
 import { sql, type Kysely, type Selectable } from 'kysely';
 import { z } from 'zod';
@@ -6,6 +6,9 @@ import { given } from './given.ts';
 
 type Db = Kysely<Database>;
 type Row = Selectable<DisksTable>;
+
+const Attachment = z.enum(['attached', 'attaching', 'detaching']);
+const State = Disk.shape.state;
 
 /** A file below the storage path. */
 export const StoredImage = z.object({ file: z.string(), format: DiskFormat });
@@ -30,14 +33,20 @@ function toDisk(row: Row) {
     vmId: row.vm_id === null ? null : VmId.parse(row.vm_id),
     slot: row.slot,
     readOnly: row.read_only,
-    attachment: row.attachment === null ? null : VmDisk.shape.state.parse(row.attachment),
+    attachment: row.attachment === null ? null : Attachment.parse(row.attachment),
+    state: State.parse(row.state),
+    /** Why it was not made, or did not grow when that was asked last. */
+    reason: row.reason,
+    code: row.error_code === null ? null : ErrorCode.parse(row.error_code),
+    growTo: row.grow_to,
     createdAt: row.created_at.toISOString(),
     createdBy: row.created_by,
   };
 }
 export type DiskRow = ReturnType<typeof toDisk>;
 
-export type NewDiskRow = Omit<DiskRow, 'createdAt' | 'pending'>;
+/** A disk that is going to be made. */
+export type NewDiskRow = Omit<DiskRow, 'createdAt' | 'pending' | 'state' | 'reason' | 'code' | 'growTo'>;
 
 export async function insertDisk(db: Db, disk: NewDiskRow): Promise<DiskRow> {
   const row = await db
@@ -54,6 +63,7 @@ export async function insertDisk(db: Db, disk: NewDiskRow): Promise<DiskRow> {
       slot: disk.slot,
       read_only: disk.readOnly,
       attachment: disk.attachment,
+      state: 'creating',
       created_by: disk.createdBy,
     })
     .returningAll()
@@ -95,26 +105,61 @@ export async function listDisks(db: Db): Promise<(DiskRow & { vmName: string | n
   return rows.map((row) => ({ ...toDisk(row), vmName: row.vm_name }));
 }
 
+/** Disks of nobody that are being made or are growing. Expected plan: idx_disks_unfinished. */
+export async function listUnfinished(db: Db): Promise<DiskRow[]> {
+  const rows = await db
+    .selectFrom('disks')
+    .selectAll()
+    .where('state', 'in', ['creating', 'growing'])
+    .where('vm_id', 'is', null)
+    .orderBy('id')
+    .execute();
+  return rows.map(toDisk);
+}
+
+/** Disks on their way into a machine. Expected plan: idx_disks_attaching. */
+export async function listAttaching(db: Db): Promise<DiskRow[]> {
+  const rows = await db
+    .selectFrom('disks')
+    .selectAll()
+    .where('attachment', '=', 'attaching')
+    .orderBy('id')
+    .execute();
+  return rows.map(toDisk);
+}
+
 export type DiskPatch = Partial<
-  Pick<
-    DiskRow,
-    'file' | 'format' | 'sizeBytes' | 'chain' | 'pending' | 'vmId' | 'slot' | 'readOnly' | 'attachment'
-  >
+  Pick<DiskRow, 'file' | 'format' | 'sizeBytes' | 'chain' | 'pending' | 'image' | 'vmId' | 'slot'> &
+    Pick<DiskRow, 'readOnly' | 'attachment' | 'state' | 'reason' | 'code' | 'growTo'>
 >;
 
-export async function updateDisk(db: Db, id: string, patch: DiskPatch): Promise<void> {
+/** @returns whether it is there, and in the state that is given as the last one */
+export async function updateDisk(
+  db: Db,
+  id: string,
+  patch: DiskPatch,
+  only?: DiskRow['state'],
+): Promise<boolean> {
   const columns = {
     file: patch.file,
     format: patch.format,
     size_bytes: patch.sizeBytes,
     chain: patch.chain && JSON.stringify(patch.chain),
     pending: patch.pending && JSON.stringify(patch.pending),
+    image: patch.image,
     vm_id: patch.vmId,
     slot: patch.slot,
     read_only: patch.readOnly,
     attachment: patch.attachment,
+    state: patch.state,
+    reason: patch.reason,
+    error_code: patch.code,
+    grow_to: patch.growTo,
   };
-  await db.updateTable('disks').set(given(columns)).where('id', '=', id).execute();
+  let query = db.updateTable('disks').set(given(columns)).where('id', '=', id);
+  if (only !== undefined) query = query.where('state', '=', only);
+  const { numUpdatedRows } = await query.executeTakeFirst();
+  return numUpdatedRows > 0n;
 }
 
 export const detached = { vmId: null, slot: null, attachment: null } as const;
@@ -133,20 +178,13 @@ export async function deleteDisk(trx: Db, id: string): Promise<void> {
   await trx.deleteFrom('disks').where('id', '=', id).execute();
 }
 
-/** What happened to a machine's disks while it went away: what was being detached is, what was being attached too. */
+/** A machine went away: what was being detached is, and what was being attached never was. */
 export async function settleDisks(db: Db, vmId: string): Promise<void> {
   await db
     .updateTable('disks')
     .set({ vm_id: null, slot: null, attachment: null })
     .where('vm_id', '=', vmId)
-    .where('attachment', '=', 'detaching')
-    .execute();
-  await db
-    .updateTable('disks')
-    .set({ attachment: 'attached' })
-    .where('vm_id', '=', vmId)
-    .where('slot', '>', 0)
-    .where('attachment', '=', 'attaching')
+    .where('attachment', 'in', ['detaching', 'attaching'])
     .execute();
 }
 

@@ -1,41 +1,59 @@
-import { rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError, DiskId, type Disk, type DiskResize, type NewDisk } from '@vmo/contract';
+import {
+  CodedError,
+  DiskId,
+  type Disk,
+  type DiskResize,
+  type NewDisk,
+  type VmOperation,
+} from '@vmo/contract';
 import { isForeignKeyViolation, type Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import type { z } from 'zod';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { newId } from '../kernel/ids.ts';
-import { requireFree } from './attaching.ts';
+import { requireFree, requireReady } from './attaching.ts';
+import type { DiskWork } from './disk-work.ts';
 import * as repository from './disks-repository.ts';
 import type { DiskRow, NewDiskRow } from './disks-repository.ts';
-import { inOurWords, noSuchDisk } from './errors.ts';
-import { chainOf, ownFiles, removeUnneeded } from './files.ts';
+import { noSuchDisk } from './errors.ts';
+import { ownFiles, removeUnneeded } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Images } from './images.ts';
 import type { Operations } from './operations.ts';
-import { findVm } from './repository.ts';
+import { findVm, lockVm } from './repository.ts';
+
+/** Disks have whole ones. */
+const sectorBytes = 512;
 
 export interface DisksDeps {
   db: Kysely<Database>;
   hypervisor: Hypervisor;
   images: Images;
   operations: Operations;
-  grow(disk: DiskRow, sizeBytes: number): Promise<void>;
+  work: DiskWork;
 }
 
-export function createDisks({ db, hypervisor, images, operations, grow }: DisksDeps) {
-  /** Disks of nobody that are being worked on: one thing at a time. */
-  const busy = new Set<string>();
+export interface Grown {
+  disk: Disk;
+  /** Of the machine that uses it; null: nobody does. */
+  operation: VmOperation | null;
+}
 
+/** Disks as people ask for them: what takes time is done behind the answer. */
+export function createDisks({ db, hypervisor, images, operations, work }: DisksDeps) {
   async function show(disk: DiskRow, vmName: string | null): Promise<Disk> {
     const { root } = await hypervisor.storage();
     const stats = await stat(join(root, disk.file)).catch(() => null);
-    const { id, name, format, sizeBytes, image, vmId, createdAt, createdBy } = disk;
+    const { id, name, format, sizeBytes, image, vmId, state, reason, code, createdAt, createdBy } = disk;
     // POSIX counts in blocks of 512 bytes, whatever the file system's own are.
     const usedBytes = stats ? stats.blocks * 512 : null;
-    return { id, name, format, sizeBytes, usedBytes, image, vmId, vmName, createdAt, createdBy };
+    return {
+      ...{ id, name, format, sizeBytes, usedBytes, image, state, reason, code },
+      ...{ vmId, vmName, createdAt, createdBy },
+    };
   }
 
   async function get(id: DiskId): Promise<Disk> {
@@ -45,38 +63,20 @@ export function createDisks({ db, hypervisor, images, operations, grow }: DisksD
     return show(disk, vm?.name ?? null);
   }
 
-  async function alone<T>(id: string, work: () => Promise<T>): Promise<T> {
-    if (busy.has(id)) throw new CodedError('DISK_IN_USE', 'something else is being done with this disk');
-    busy.add(id);
-    try {
-      return await work();
-    } finally {
-      busy.delete(id);
-    }
-  }
-
-  /** Makes the file, as the row is going to say. @returns the size that it got */
-  async function make(
-    disk: NewDiskRow,
-    wanted: z.output<typeof NewDisk>,
-    imageFile: NewDiskRow['chain'],
-  ): Promise<number> {
-    const storage = await hypervisor.storage();
-    const path = join(storage.root, disk.file);
-    const [source] = imageFile;
-    if (!source) {
-      return hypervisor.images.createDisk({ path, sizeBytes: disk.sizeBytes, format: disk.format });
-    }
-    const backing = chainOf(storage, { ...source, chain: [] });
-    if (wanted.copy !== true) {
-      return hypervisor.images.createOverlay({ path, backing, sizeBytes: disk.sizeBytes });
-    }
-    await hypervisor.images.convertImage({
-      ...{ source: backing, target: path, targetFormat: disk.format },
-      inspect: { guestWritten: true },
+  async function growFree(actor: Actor, id: DiskId, sizeBytes: number): Promise<Disk> {
+    const growing = await db.transaction().execute(async (trx) => {
+      const disk = await repository.lockDisk(trx, id);
+      if (!disk) throw noSuchDisk(id);
+      requireFree(disk, null);
+      requireReady(disk);
+      checkGrowth(disk, sizeBytes);
+      const patch = { state: 'growing', growTo: sizeBytes, reason: null, code: null } as const;
+      await repository.updateDisk(trx, id, patch);
+      await audit.record(trx, actor, 'disk.resize', id, { sizeBytes });
+      return { ...disk, ...patch };
     });
-    const image = { path, format: disk.format, guestWritten: true };
-    return hypervisor.images.resizeDisk({ ...image, sizeBytes: disk.sizeBytes });
+    work.begin(growing);
+    return show(growing, null);
   }
 
   return {
@@ -87,7 +87,7 @@ export function createDisks({ db, hypervisor, images, operations, grow }: DisksD
       return Promise.all(rows.map((row) => show(row, row.vmName)));
     },
 
-    /** @throws CodedError IMAGE_NOT_FOUND and others of images, INVALID_INPUT, STORAGE_FULL */
+    /** @throws CodedError IMAGE_NOT_FOUND and others of images, INVALID_INPUT; what fails later is told by its state */
     async create(actor: Actor, wanted: z.output<typeof NewDisk>): Promise<Disk> {
       const image = wanted.image === undefined ? null : (await images.finder())(wanted.image, 'disk');
       const overlay = image !== null && wanted.copy !== true;
@@ -104,76 +104,68 @@ export function createDisks({ db, hypervisor, images, operations, grow }: DisksD
         ...{ id, name: wanted.name, format, sizeBytes, readOnly: false, createdBy: actor.name },
         file: `disks/${id}.${format}`,
         chain: overlay ? below : [],
-        image: overlay ? image.name : null,
+        // Also while it is only copied from: what is being read must not be deleted.
+        image: image?.name ?? null,
         ...repository.detached,
       };
-      row.sizeBytes = await inOurWords(() => make(row, wanted, below));
       try {
         const disk = await db.transaction().execute(async (trx) => {
           const inserted = await repository.insertDisk(trx, row);
-          await audit.record(trx, actor, 'disk.create', id, { name: row.name, sizeBytes: row.sizeBytes });
+          await audit.record(trx, actor, 'disk.create', id, { name: row.name, sizeBytes });
           return inserted;
         });
+        work.begin(disk);
         return await show(disk, null);
       } catch (error) {
-        const { root } = await hypervisor.storage();
-        await rm(join(root, row.file), { force: true });
         if (isForeignKeyViolation(error) && row.image !== null) throw await images.unknown(row.image);
         throw error;
       }
     },
 
     /** Through its machine, where it has one: also while that runs. */
-    async resize(actor: Actor, id: DiskId, { sizeBytes }: z.output<typeof DiskResize>): Promise<Disk> {
+    async resize(
+      actor: Actor,
+      id: DiskId,
+      { sizeBytes: wanted }: z.output<typeof DiskResize>,
+    ): Promise<Grown> {
       const disk = await repository.findDisk(db, id);
       if (!disk) throw noSuchDisk(id);
-      if (sizeBytes < disk.sizeBytes) {
-        throw invalid('sizeBytes', `must be at least ${disk.sizeBytes}: what shrinks, loses`);
-      }
+      checkGrowth(disk, wanted);
+      const sizeBytes = Math.ceil(wanted / sectorBytes) * sectorBytes;
       const { vmId } = disk;
-      if (vmId === null) {
-        await alone(id, async () => {
-          const size = Math.ceil(sizeBytes / 512) * 512;
-          await grow(disk, size);
-          await db.transaction().execute(async (trx) => {
-            await repository.updateDisk(trx, id, { sizeBytes: size });
-            await audit.record(trx, actor, 'disk.resize', id, { sizeBytes: size });
-          });
-        });
-        return get(id);
-      }
-      const vm = await findVm(db, vmId);
-      if (!vm) throw noSuchDisk(id);
-      const work = {
-        vm,
-        kind: 'resize-disk',
-        request: { diskId: id, sizeBytes },
-        detail: disk.name,
-      } as const;
-      const operation = await db.transaction().execute((trx) => operations.insert(trx, actor, work));
-      const ended = operations.ended(operation.id);
-      operations.take(operation);
-      const { status, result } = await ended;
-      if (status === 'failed') throw new CodedError('VM_IMPOSSIBLE', result ?? 'the disk was not resized');
-      return get(id);
+      if (vmId === null) return { disk: await growFree(actor, id, sizeBytes), operation: null };
+      if (disk.state === 'failed') requireReady(disk);
+      const inserted = await db.transaction().execute(async (trx) => {
+        const vm = await lockVm(trx, vmId);
+        if (!vm) throw noSuchDisk(id);
+        const request = { diskId: id, sizeBytes };
+        return operations.insert(trx, actor, { vm, kind: 'resize-disk', request, detail: disk.name });
+      });
+      const [operation = null] = operations.take(inserted);
+      return { disk: await get(id), operation };
     },
 
-    /** @throws CodedError DISK_NOT_FOUND, DISK_IN_USE which names the machine */
+    /** @throws CodedError DISK_NOT_FOUND, DISK_IN_USE which names the machine, DISK_NOT_READY while it grows */
     async remove(actor: Actor, id: DiskId): Promise<void> {
-      const disk = await alone(id, () =>
-        db.transaction().execute(async (trx) => {
-          const found = await repository.lockDisk(trx, id);
-          if (!found) throw noSuchDisk(id);
-          const vm = found.vmId === null ? undefined : await findVm(trx, found.vmId);
-          requireFree(found, vm?.name ?? null);
-          await repository.deleteDisk(trx, id);
-          await audit.record(trx, actor, 'disk.delete', id, { name: found.name });
-          return found;
-        }),
-      );
+      const disk = await db.transaction().execute(async (trx) => {
+        const found = await repository.lockDisk(trx, id);
+        if (!found) throw noSuchDisk(id);
+        const vm = found.vmId === null ? undefined : await findVm(trx, found.vmId);
+        requireFree(found, vm?.name ?? null);
+        if (found.state === 'growing') requireReady(found);
+        await repository.deleteDisk(trx, id);
+        await audit.record(trx, actor, 'disk.delete', id, { name: found.name });
+        return found;
+      });
+      work.giveUp(id);
       await removeUnneeded(db, await hypervisor.storage(), ownFiles([disk]));
     },
   };
+}
+
+function checkGrowth(disk: DiskRow, sizeBytes: number): void {
+  if (sizeBytes >= disk.sizeBytes) return;
+  throw invalid('sizeBytes', `must be at least ${disk.sizeBytes}: what shrinks, loses`);
 }
 
 function invalid(path: string, message: string): CodedError {

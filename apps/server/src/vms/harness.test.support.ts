@@ -63,6 +63,8 @@ export async function startDatacenter(options: {
   strategy: (driver: Driver) => Strategy;
   missing?: () => string | null;
   smallGuest?: Partial<Hypervisor['smallGuest']>;
+  /** In place of qemu-img's own. */
+  images?: (real: Hypervisor['images']) => Partial<Hypervisor['images']>;
   slots?: number;
 }): Promise<Datacenter> {
   const stack = new AsyncDisposableStack();
@@ -75,7 +77,7 @@ export async function startDatacenter(options: {
   const hypervisor: Hypervisor = {
     driver,
     storage,
-    images,
+    images: { ...images, ...options.images?.(images) },
     inspect: ({ path, format }) => images.inspectImage(path, format),
     probe: () => Promise.resolve(nothingTried),
     missing: options.missing ?? (() => null),

@@ -39,7 +39,8 @@ import type { Bus } from '../kernel/bus.ts';
 import { every } from '../kernel/every.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { createAttaching } from './attaching.ts';
-import { createDisks } from './disks.ts';
+import { createDiskWork } from './disk-work.ts';
+import { createDisks, type Grown } from './disks.ts';
 import { inOurWords, noSuchVm, wrongState } from './errors.ts';
 import { createHost } from './host.ts';
 import type { Hypervisor } from './hypervisor.ts';
@@ -50,6 +51,7 @@ import { createLoad, createMetrics, lookEveryMs } from './metrics.ts';
 import { sampleHost } from './metrics-host.ts';
 import { createOperations, type Carrier } from './operations.ts';
 import * as operationsRepository from './operations-repository.ts';
+import { removeOrphans } from './orphans.ts';
 import type { Wanted } from './plan.ts';
 import { createPower } from './power.ts';
 import * as repository from './repository.ts';
@@ -80,7 +82,7 @@ export interface Vms {
   list(filter: VmFilter): Promise<VmPage>;
   get(vmId: VmId): Promise<Vm>;
   create(actor: Actor, wanted: Wanted): Promise<Made>;
-  /** Builds the small guest, makes a machine of it and starts it. */
+  /** A machine of the small guest, which is built, made and started in turn. */
   tryVm(actor: Actor): Promise<Made>;
   clone(actor: Actor, vmId: VmId, name: string): Promise<Made>;
   change(actor: Actor, vmId: VmId, change: z.output<typeof VmChange>): Promise<Vm>;
@@ -114,8 +116,10 @@ export interface Vms {
   };
   disks: {
     list(): Promise<Disk[]>;
+    get(id: DiskId): Promise<Disk>;
+    /** At once: its state tells how it goes. */
     create(actor: Actor, disk: z.output<typeof NewDisk>): Promise<Disk>;
-    resize(actor: Actor, id: DiskId, resize: z.output<typeof DiskResize>): Promise<Disk>;
+    resize(actor: Actor, id: DiskId, resize: z.output<typeof DiskResize>): Promise<Grown>;
     remove(actor: Actor, id: DiskId): Promise<void>;
   };
   images: {
@@ -161,9 +165,16 @@ export function createVms(deps: VmsDeps): Vms {
   const upload = createUpload({ db, images });
   const templates = createTemplates({ db, images, configDirectory: deps.configDirectory });
   const power = createPower({ ...deps, live, telling });
-  const attaching = createAttaching({ ...deps, live, telling });
+  const work = createDiskWork({ db, hypervisor, logger });
+  const attaching = createAttaching({ ...deps, work, live, telling });
+  const host = createHost({
+    hypervisor,
+    images,
+    logger,
+    listOurs: async () => new Set((await repository.listLive(db)).map(({ id }) => id)),
+  });
   const settling = createSettling({ db, hypervisor, live });
-  const making = createMaking({ db, hypervisor, telling });
+  const making = createMaking({ db, hypervisor, telling, buildSmallGuest: host.buildSmallGuest });
   /** For what needs the files of disks to be what the rows say. */
   const settledFirst = (carrier: Carrier): Carrier => ({
     ...carrier,
@@ -201,15 +212,9 @@ export function createVms(deps: VmsDeps): Vms {
     change: { carryOut: () => Promise.resolve('changed'), idempotent: true },
   };
   const operations = createOperations({ db, telling, logger, carriers });
-  const disks = createDisks({ db, hypervisor, images, operations, grow: attaching.grow });
-  const host = createHost({
-    hypervisor,
-    images,
-    logger,
-    listOurs: async () => new Set((await repository.listLive(db)).map(({ id }) => id)),
-  });
+  const disks = createDisks({ db, hypervisor, images, operations, work });
   const show = createShow({ db, live, load });
-  const service = createService({ db, hypervisor, images, templates, operations, host, telling, show });
+  const service = createService({ db, hypervisor, images, templates, operations, telling, show });
   const metrics = createMetrics({
     ...{ db, bus: deps.bus, load, running: live.all },
     sampleHost: async () => sampleHost((await hypervisor.storage()).root),
@@ -306,9 +311,20 @@ export function createVms(deps: VmsDeps): Vms {
       await upload.start();
       await live.look();
       await snapshotsRepository.deleteNeverBegun(db);
+      await work.start();
+      await removeOrphans({ db, storage: hypervisor.storage, logger }).catch((error: unknown) => {
+        // What is left over costs room, and keeps nobody from working.
+        logger.warn({ err: error }, 'folders of deleted machines could not be looked for');
+      });
       await operations.start();
+      const settleDisks = () => attaching.settleAll(operations.isBusy);
+      // Machines are being taken hold of meanwhile, and are asked.
+      settleDisks().catch((error: unknown) => {
+        logger.warn({ err: error }, 'disks on their way were not looked at; they will be soon');
+      });
       chores.push(
         every(lookAgainMs, 'looking at all machines', live.look, logger),
+        every(lookAgainMs, 'looking at disks on their way', settleDisks, logger),
         every(lookEveryMs, 'measuring machines', metrics.look, logger),
         every(rollUpMs, 'averages of machines', metrics.rollUp, logger),
         every(hourMs, 'partitions of measurements', metrics.keepPartitions, logger),
@@ -318,6 +334,7 @@ export function createVms(deps: VmsDeps): Vms {
     stop() {
       for (const end of chores.splice(0)) end();
       operations.stop();
+      work.stop();
       live.stop();
     },
   };

@@ -9,6 +9,7 @@ import type { Logger } from '../kernel/logger.ts';
 import * as disks from './disks-repository.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import * as repository from './repository.ts';
+import { createSemaphore } from './semaphore.ts';
 import type { Telling } from './telling.ts';
 import { verdictOn } from './verdict.ts';
 
@@ -308,20 +309,3 @@ export function createLive({ db, bus, jobs, hypervisor, telling, logger }: LiveD
 
 type PatchArguments =
   Parameters<typeof repository.updateRun> extends [unknown, unknown, unknown, ...infer Rest] ? Rest : never;
-
-/** At most so many at once, first come, first served. */
-function createSemaphore(size: number) {
-  const waiting: (() => void)[] = [];
-  let free = size;
-  return async <T>(work: () => Promise<T>): Promise<T> => {
-    if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free += 1;
-    }
-  };
-}

@@ -1,33 +1,52 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError, VmId, type VmId as Id } from '@vmo/contract';
+import { CodedError, isVmLive, VmId, type VmId as Id } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
+import { requireReady } from './attaching.ts';
 import * as disks from './disks-repository.ts';
 import type { DiskRow } from './disks-repository.ts';
-import { inOurWords, noSuchVm, wrongState } from './errors.ts';
+import { inOurWords, noSuchVm, toCoded, wrongState } from './errors.ts';
 import { chainOf, ownFiles, removeUnneeded } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Carrier, Turn } from './operations.ts';
+import { keepRequest } from './operations-repository.ts';
 import * as repository from './repository.ts';
 import { listFilesOf } from './snapshots-repository.ts';
 import type { Telling } from './telling.ts';
 import { sizeInWords } from './words.ts';
 
+const CreateRequest = z.object({ smallGuest: z.boolean().default(false) });
 const CloneRequest = z.object({ from: VmId });
-const DeleteRequest = z.object({ disks: z.boolean() });
+const DeleteRequest = z.object({
+  disks: z.boolean(),
+  /** That go with the rows; there as soon as those are gone. */
+  files: z.array(z.string()).default([]),
+});
 
 export interface MakingDeps {
   db: Kysely<Database>;
   hypervisor: Hypervisor;
   telling: Telling;
+  /** Puts the small guest among the images. */
+  buildSmallGuest(): Promise<void>;
 }
 
 /** How machines are made and removed, with their files. */
-export function createMaking({ db, hypervisor, telling }: MakingDeps) {
-  async function attached(vmId: Id, disk: DiskRow): Promise<void> {
-    await disks.updateDisk(db, disk.id, { attachment: 'attached' });
+export function createMaking({ db, hypervisor, telling, buildSmallGuest }: MakingDeps) {
+  let building: Promise<void> | null = null;
+
+  /** Once for all who want it at the same time. */
+  function buildOnce(): Promise<void> {
+    building ??= buildSmallGuest().finally(() => {
+      building = null;
+    });
+    return building;
+  }
+
+  async function made(vmId: Id, disk: DiskRow): Promise<void> {
+    await disks.updateDisk(db, disk.id, { state: 'ready', reason: null, code: null });
     await telling.changed(vmId);
   }
 
@@ -40,21 +59,42 @@ export function createMaking({ db, hypervisor, telling }: MakingDeps) {
     return { path };
   }
 
+  /** Nothing half made stays, and the machine says why it cannot start. */
+  async function giveUp(vmId: Id, what: string, thrown: unknown): Promise<void> {
+    const error = toCoded(thrown);
+    const reason = error instanceof CodedError ? error.message : 'the server log says why';
+    const code = error instanceof CodedError ? error.code : 'INTERNAL';
+    const { root } = await hypervisor.storage();
+    for (const disk of await disks.listDisksOf(db, vmId)) {
+      await rm(join(root, disk.file), { force: true });
+      await disks.updateDisk(db, disk.id, { state: 'failed', reason, code });
+    }
+    await repository.updateVm(db, vmId, { reason: `${what}: ${reason}` });
+    await telling.changed(vmId);
+  }
+
   async function create({ operation }: Turn): Promise<string> {
     const { vmId } = operation;
     if (!(await repository.findVm(db, vmId))) throw noSuchVm(vmId);
+    if (CreateRequest.parse(operation.request).smallGuest) {
+      try {
+        await inOurWords(buildOnce);
+      } catch (error) {
+        await giveUp(vmId, 'the small guest was not built', error);
+        throw error;
+      }
+      return 'made, with the small guest of this machine';
+    }
     const [root] = await disks.listDisksOf(db, vmId);
     if (!root) return 'made, without a disk';
-    if (root.attachment === 'attaching') {
+    if (root.state !== 'ready') {
       try {
         await inOurWords(() => makeRoot(root));
       } catch (error) {
-        const words = error instanceof Error ? error.message : String(error);
-        await repository.updateVm(db, vmId, { reason: `its first disk was not made: ${words}` });
-        await telling.changed(vmId);
+        await giveUp(vmId, 'its first disk was not made', error);
         throw error;
       }
-      await attached(vmId, root);
+      await made(vmId, root);
     }
     const on = root.image === null ? 'an empty disk' : `a disk on ${root.image}`;
     return `made, with ${on} of ${sizeInWords(root.sizeBytes)}`;
@@ -71,18 +111,26 @@ export function createMaking({ db, hypervisor, telling }: MakingDeps) {
   /** The new machine and its rows are there already; here its disks are filled. */
   async function clone({ operation }: Turn): Promise<string> {
     const { from } = CloneRequest.parse(operation.request);
+    try {
+      return await copyAll(from, operation.vmId);
+    } catch (error) {
+      await giveUp(operation.vmId, 'its disks were not copied', error);
+      throw error;
+    }
+  }
+
+  async function copyAll(from: Id, to: Id): Promise<string> {
     const source = await repository.findVm(db, from);
     if (!source) throw noSuchVm(from);
-    if (source.status !== 'stopped' && source.status !== 'crashed') {
-      throw wrongState(source.name, source.status, 'cannot be cloned');
-    }
+    if (isVmLive(source.status)) throw wrongState(source.name, source.status, 'cannot be cloned');
     const storage = await hypervisor.storage();
     const sources = new Map((await disks.listDisksOf(db, from)).map((disk) => [disk.slot, disk]));
-    let copied = 0;
-    for (const disk of await disks.listDisksOf(db, operation.vmId)) {
-      if (disk.attachment !== 'attaching') continue;
+    const copies = await disks.listDisksOf(db, to);
+    for (const disk of copies) {
+      if (disk.state === 'ready') continue;
       const original = sources.get(disk.slot);
       if (!original) throw new CodedError('VM_WRONG_STATE', `${source.name} has lost a disk meanwhile`);
+      requireReady(original);
       if (original.pending !== null) {
         const words = `a switch of the files of ${source.name} was interrupted: start it, which settles that, then clone it`;
         throw new CodedError('VM_WRONG_STATE', words);
@@ -96,10 +144,9 @@ export function createMaking({ db, hypervisor, telling }: MakingDeps) {
           inspect: { guestWritten: true },
         }),
       );
-      await attached(operation.vmId, disk);
-      copied += 1;
+      await made(to, disk);
     }
-    return `a copy of ${source.name}, ${copied} ${copied === 1 ? 'disk' : 'disks'}`;
+    return `a copy of ${source.name}, ${copies.length} ${copies.length === 1 ? 'disk' : 'disks'}`;
   }
 
   async function remove({ operation, again }: Turn): Promise<string> {
@@ -107,15 +154,13 @@ export function createMaking({ db, hypervisor, telling }: MakingDeps) {
     const request = DeleteRequest.parse(operation.request);
     const vm = await repository.findVm(db, vmId);
     if (!vm) {
-      if (again) return 'deleted';
-      throw noSuchVm(vmId);
+      if (!again) throw noSuchVm(vmId);
+      await removeFiles(vmId, request.files);
+      return 'deleted';
     }
-    if (vm.status !== 'stopped' && vm.status !== 'crashed') {
-      throw wrongState(vm.name, vm.status, 'cannot be deleted');
-    }
-    const storage = await hypervisor.storage();
+    if (isVmLive(vm.status)) throw wrongState(vm.name, vm.status, 'cannot be deleted');
     const all = await disks.listDisksOf(db, vmId);
-    const going = all.filter(({ slot }) => slot === 0 || request.disks);
+    const going = all.filter(({ slot, state }) => slot === 0 || request.disks || state !== 'ready');
     // Rows first: a file that is left over costs room, a row without its file costs a machine.
     const meant = going.flatMap(({ pending }) => (pending ? [pending] : []));
     const files = [...ownFiles([...going, ...meant]), ...(await listFilesOf(db, vmId))];
@@ -125,18 +170,28 @@ export function createMaking({ db, hypervisor, telling }: MakingDeps) {
         else await disks.updateDisk(trx, disk.id, disks.detached);
       }
       await repository.deleteVm(trx, vmId);
+      await keepRequest(trx, operation.id, { ...request, files });
     });
-    await removeUnneeded(db, storage, files);
-    // Disks that stay may lie on files in there only if they are the first one's own, which goes.
-    await rm(storage.vmDirectory(vmId), { recursive: true, force: true });
-    telling.deleted(vmId);
+    await removeFiles(vmId, files);
     const stay = all.length - going.length;
     return stay === 0 ? 'deleted' : `deleted; ${stay} of its disks ${stay === 1 ? 'stays' : 'stay'}`;
   }
 
+  async function removeFiles(vmId: Id, files: readonly string[]): Promise<void> {
+    const storage = await hypervisor.storage();
+    await removeUnneeded(db, storage, files);
+    // Disks that stay may lie on files in there only if they are the first one's own, which goes.
+    await rm(storage.vmDirectory(vmId), { recursive: true, force: true });
+    telling.deleted(vmId);
+  }
+
   return {
     create: { carryOut: create, idempotent: true },
-    clone: { carryOut: clone, idempotent: true },
+    clone: {
+      carryOut: clone,
+      idempotent: true,
+      holds: ({ request }) => [CloneRequest.parse(request).from],
+    },
     delete: { carryOut: remove, idempotent: true },
   } satisfies Record<string, Carrier>;
 }

@@ -1,19 +1,25 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { CodedError, type OperationId, type OperationKind, type VmId, type VmOperation } from '@vmo/contract';
-import { isDatabaseUnavailable, type Database } from '@vmo/db';
+import {
+  CodedError,
+  type ErrorCode,
+  type OperationId,
+  type OperationKind,
+  type VmId,
+  type VmOperation,
+} from '@vmo/contract';
+import type { Database } from '@vmo/db';
 import type { Kysely, Transaction } from 'kysely';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { newId } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { toCoded } from './errors.ts';
+import { insist } from './insist.ts';
 import * as repository from './operations-repository.ts';
 import type { StoredOperation } from './operations-repository.ts';
 import type { Telling } from './telling.ts';
 
 /** Operations that work at once; one that waits for a guest does not count. */
 const atOnce = 4;
-const repeatMs = 1_000;
 
 /** What an operation is carried out with. */
 export interface Turn {
@@ -34,6 +40,8 @@ export interface Carrier {
   idempotent: boolean;
   /** Does not wait for its turn: it ends what has it. */
   urgent?: boolean;
+  /** Other machines with which nothing else may be done meanwhile. */
+  holds?(operation: StoredOperation): VmId[];
 }
 
 export interface NewWork {
@@ -54,34 +62,45 @@ export type Operations = ReturnType<typeof createOperations>;
 
 /** The queue of what people want done with machines: one at a time for each machine, in the order of asking. */
 export function createOperations({ db, telling, carriers, logger }: OperationsDeps) {
-  /** In order; the first of each machine is the one that has its turn. */
+  /** In order; the first of each machine is the one that has its turn. One that holds several stands in each of them. */
   const queues = new Map<VmId, StoredOperation[]>();
   const active = new Set<OperationId>();
-  const waiters = new Map<OperationId, ((operation: VmOperation) => void)[]>();
   let working = 0;
   let stopped = false;
 
+  const machinesOf = (operation: StoredOperation): VmId[] => [
+    operation.vmId,
+    ...(carriers[operation.kind].holds?.(operation) ?? []),
+  ];
+
+  /** Into all its queues at once: so any two stand in the same order wherever they meet, and none waits in a ring. */
   function enter(operation: StoredOperation): void {
-    const queue = queues.get(operation.vmId) ?? [];
-    queue.push(operation);
-    queues.set(operation.vmId, queue);
+    for (const vmId of machinesOf(operation)) {
+      const queue = queues.get(vmId) ?? [];
+      queue.push(operation);
+      queues.set(vmId, queue);
+    }
   }
 
   function leave(operation: StoredOperation): void {
-    const rest = (queues.get(operation.vmId) ?? []).filter(({ id }) => id !== operation.id);
-    if (rest.length > 0) queues.set(operation.vmId, rest);
-    else queues.delete(operation.vmId);
+    for (const vmId of machinesOf(operation)) {
+      const rest = (queues.get(vmId) ?? []).filter(({ id }) => id !== operation.id);
+      if (rest.length > 0) queues.set(vmId, rest);
+      else queues.delete(vmId);
+    }
   }
+
+  const hasItsTurn = (operation: StoredOperation): boolean =>
+    machinesOf(operation).every((vmId) => queues.get(vmId)?.[0] === operation);
 
   /** Begins whatever can begin now. */
   function pump(): void {
     if (stopped) return;
     for (const queue of queues.values()) {
-      const [first] = queue;
       for (const operation of queue) {
         if (active.has(operation.id)) continue;
         const urgent = carriers[operation.kind].urgent === true;
-        if (!urgent && (operation !== first || working >= atOnce)) continue;
+        if (!urgent && (working >= atOnce || !hasItsTurn(operation))) continue;
         begin(operation);
       }
     }
@@ -109,31 +128,21 @@ export function createOperations({ db, telling, carriers, logger }: OperationsDe
       });
   }
 
-  /** A database that is away must not lose the end of what was done. */
-  async function insist<T>(write: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await write();
-      } catch (error) {
-        if (stopped || !isDatabaseUnavailable(error)) throw error;
-        await delay(repeatMs, undefined, { ref: false });
-      }
-    }
-  }
-
   async function work(operation: StoredOperation, waits: () => void): Promise<void> {
     const again = operation.status === 'running';
-    const begun = await insist(() =>
-      repository.moveOperation(db, operation.id, {
-        status: 'running',
-        startedAt: new Date(operation.startedAt ?? Date.now()),
-      }),
+    const begun = await insist(
+      () =>
+        repository.moveOperation(db, operation.id, {
+          status: 'running',
+          startedAt: new Date(operation.startedAt ?? Date.now()),
+        }),
+      () => stopped,
     );
     if (!begun) return;
     telling.operation(repository.withoutRequest(begun));
     const carrier = carriers[operation.kind];
     const actor: Actor = { name: operation.createdBy, sessionId: null, address: null };
-    let end: { status: 'done' | 'failed'; result: string };
+    let end: { status: 'done' | 'failed'; result: string; code: ErrorCode | null };
     try {
       if (again && !carrier.idempotent) {
         const words =
@@ -141,30 +150,27 @@ export function createOperations({ db, telling, carriers, logger }: OperationsDe
         throw new CodedError('VM_WRONG_STATE', words);
       }
       const result = await carrier.carryOut({ operation: begun, actor, again, waits });
-      end = { status: 'done', result };
+      end = { status: 'done', result, code: null };
     } catch (thrown) {
       // We are ending: the next process of ours goes on with it.
       if (stopped) return;
-      end = { status: 'failed', result: wordsOf(thrown, operation) };
+      end = { status: 'failed', ...failureOf(thrown, operation) };
     }
-    const finished = await insist(() =>
-      repository.moveOperation(db, operation.id, { ...end, finishedAt: new Date() }),
+    const finished = await insist(
+      () => repository.moveOperation(db, operation.id, { ...end, finishedAt: new Date() }),
+      () => stopped,
     );
-    if (!finished) return;
-    const told = repository.withoutRequest(finished);
-    telling.operation(told);
-    for (const resolve of waiters.get(operation.id) ?? []) resolve(told);
-    waiters.delete(operation.id);
+    if (finished) telling.operation(repository.withoutRequest(finished));
   }
 
-  function wordsOf(thrown: unknown, operation: StoredOperation): string {
+  function failureOf(thrown: unknown, operation: StoredOperation): { result: string; code: ErrorCode } {
     const error = toCoded(thrown);
-    if (error instanceof CodedError) return error.message;
+    if (error instanceof CodedError) return { result: error.message, code: error.code };
     logger.error(
       { err: error, operation: operation.id, kind: operation.kind },
       'an operation failed unexpectedly',
     );
-    return 'something went wrong here: the server log says what';
+    return { result: 'something went wrong here: the server log says what', code: 'INTERNAL' };
   }
 
   return {
@@ -183,6 +189,20 @@ export function createOperations({ db, telling, carriers, logger }: OperationsDe
       return operation;
     },
 
+    /** The same for many machines, in two statements. */
+    async insertMany(
+      trx: Transaction<Database>,
+      actor: Actor,
+      kind: OperationKind,
+      vms: readonly NewWork['vm'][],
+    ): Promise<StoredOperation[]> {
+      const asked = vms.map(({ id, name }) => ({ id: newId(), vmId: id, vmName: name }));
+      const operations = await repository.insertOperations(trx, kind, actor.name, asked);
+      const entries = operations.map(({ id, vmId }) => ({ subject: vmId, detail: { operationId: id } }));
+      await audit.recordMany(trx, actor, `vm.${kind}`, entries);
+      return operations;
+    },
+
     /** Tells of what was inserted, and begins when it is its turn. */
     take(...inserted: StoredOperation[]): VmOperation[] {
       for (const operation of inserted) {
@@ -191,13 +211,6 @@ export function createOperations({ db, telling, carriers, logger }: OperationsDe
       }
       pump();
       return inserted.map(repository.withoutRequest);
-    },
-
-    /** The operation when it has ended. */
-    ended(id: OperationId): Promise<VmOperation> {
-      return new Promise((resolve) => {
-        waiters.set(id, [...(waiters.get(id) ?? []), resolve]);
-      });
     },
 
     /** Whether anything is queued or under way for this machine. */

@@ -67,7 +67,6 @@ export function planVm(
           append: template.append ?? defaultAppend,
         }
       : { from: 'disk' });
-  checkBoot(boot, findImage);
   const disk = planDisk(
     wanted.image ?? template?.image ?? null,
     wanted.diskSizeBytes ?? template?.diskSizeBytes ?? null,

@@ -13,9 +13,11 @@ import type { LadderTimes } from '@vmo/hypervisor';
 import type { Kysely } from 'kysely';
 import type { Jobs } from '../jobs/index.ts';
 import type { Bus } from '../kernel/bus.ts';
-import { listDisksOf } from './disks-repository.ts';
+import { requireReady } from './attaching.ts';
+import { listDisksOf, type DiskRow } from './disks-repository.ts';
 import { inOurWords, noSuchVm, wrongState } from './errors.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { findImage } from './images-repository.ts';
 import type { Live } from './live.ts';
 import type { Carrier, Turn } from './operations.ts';
 import { toSpec } from './plan.ts';
@@ -99,6 +101,29 @@ export function createPower({ db, bus, jobs, hypervisor, live, telling, ladder }
     }
   }
 
+  /** Nothing is started on a disk that somebody is still filling, or putting into the machine. */
+  function requireAtRest(vm: MachineRow, disk: DiskRow): void {
+    if (disk.state === 'failed') {
+      throw new CodedError(
+        'VM_IMPOSSIBLE',
+        `the disk ${disk.name} of ${vm.name} was not made: delete the machine`,
+      );
+    }
+    requireReady(disk);
+    if (disk.attachment !== 'attached') {
+      const words = `the disk ${disk.name} is being ${disk.attachment === 'attaching' ? 'attached to' : 'detached from'} ${vm.name}`;
+      throw new CodedError('DISK_NOT_READY', `${words}: wait for it`);
+    }
+  }
+
+  async function requireBootable({ name, boot }: MachineRow): Promise<void> {
+    if (boot.from === 'disk') return;
+    for (const file of [boot.kernel, boot.initrd]) {
+      if (file === null || (await findImage(db, file))?.state === 'ready') continue;
+      throw new CodedError('VM_IMPOSSIBLE', `${name} boots ${file}, which is not among the images`);
+    }
+  }
+
   async function start({ operation, actor, again, waits }: Turn): Promise<string> {
     let vm = await find(operation.vmId);
     if (!(again && isVmLive(vm.status))) {
@@ -106,12 +131,8 @@ export function createPower({ db, bus, jobs, hypervisor, live, telling, ladder }
       const missing = hypervisor.missing();
       if (missing !== null) throw new CodedError('HYPERVISOR_UNAVAILABLE', missing);
       const disks = await listDisksOf(db, vm.id);
-      if (disks.some(({ slot, attachment }) => slot === 0 && attachment === 'attaching')) {
-        throw new CodedError(
-          'VM_IMPOSSIBLE',
-          `the first disk of ${vm.name} was not made: delete the machine`,
-        );
-      }
+      for (const disk of disks) requireAtRest(vm, disk);
+      await requireBootable(vm);
       await checkMemory(vm);
       const spec = toSpec(vm, disks);
       if (hypervisor.dryRun) return await inOurWords(() => rehearse(vm, spec));

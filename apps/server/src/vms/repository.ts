@@ -120,6 +120,35 @@ export async function lockVm(trx: Db, id: string): Promise<MachineRow | undefine
   return row && toMachine(row);
 }
 
+/** The same for many, always in one order, so that no two of them wait for each other. */
+export async function lockVms(
+  trx: Db,
+  ids: readonly string[],
+): Promise<Pick<MachineRow, 'id' | 'name' | 'status'>[]> {
+  const rows = await trx
+    .selectFrom('vms')
+    .select(['id', 'name', 'status'])
+    .where(sql<boolean>`id = any(${[...ids]}::uuid[])`)
+    .orderBy('id')
+    .forNoKeyUpdate()
+    .execute();
+  return rows.map(({ id, name, status }) => ({
+    id: VmId.parse(id),
+    name,
+    status: VmStatus.parse(status),
+  }));
+}
+
+/** Those of the given ids that are machines. */
+export async function filterVms(db: Db, ids: readonly string[]): Promise<Set<string>> {
+  const rows = await db
+    .selectFrom('vms')
+    .select('id')
+    .where(sql<boolean>`id = any(${[...ids]}::uuid[])`)
+    .execute();
+  return new Set(rows.map(({ id }) => id));
+}
+
 /** Every machine that may have a process. Expected plan: idx_vms_live. */
 export async function listLive(db: Db): Promise<MachineRow[]> {
   const rows = await db

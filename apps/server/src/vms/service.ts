@@ -19,15 +19,15 @@ import type { z } from 'zod';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { newId } from '../kernel/ids.ts';
-import { firstStays, requireFree } from './attaching.ts';
+import { firstStays, requireFree, requireReady } from './attaching.ts';
 import * as disks from './disks-repository.ts';
 import type { DiskRow } from './disks-repository.ts';
 import { noSuchDisk, noSuchVm, wrongState } from './errors.ts';
-import { smallGuest, type VmsHost } from './host.ts';
+import { smallGuest } from './host.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Images } from './images.ts';
 import type { NewWork, Operations } from './operations.ts';
-import type { StoredOperation } from './operations-repository.ts';
+import { isStartOpen, type StoredOperation } from './operations-repository.ts';
 import { checkBoot, checkSizes, planVm, type Plan, type Wanted } from './plan.ts';
 import * as repository from './repository.ts';
 import type { MachineRow, VmPatch } from './repository.ts';
@@ -43,7 +43,6 @@ export interface ServiceDeps {
   images: Images;
   templates: Templates;
   operations: Operations;
-  host: VmsHost;
   telling: Telling;
   show: Show;
 }
@@ -56,6 +55,9 @@ export interface Made {
 const tinyPrefix = 'tiny';
 const tinyMemoryMib = 256;
 const tinyAttempts = 10;
+const noImage = () => {
+  throw new Error('the small guest rests on no image');
+};
 
 /** What people ask of machines: checked at once, carried out in turn. */
 export function createService(deps: ServiceDeps) {
@@ -92,8 +94,11 @@ export function createService(deps: ServiceDeps) {
     return first;
   }
 
+  const objectionTo = (action: VmAction, { name, status }: Pick<MachineRow, 'name' | 'status'>) =>
+    allowedActions[status].includes(action) ? null : wrongState(name, status, `cannot ${action}`);
   const mustAllow = (action: VmAction) => (vm: MachineRow) => {
-    if (!allowedActions[vm.status].includes(action)) throw wrongState(vm.name, vm.status, `cannot ${action}`);
+    const objection = objectionTo(action, vm);
+    if (objection) throw objection;
   };
   const mustRest = (asked: string) => (vm: MachineRow) => {
     if (isVmLive(vm.status)) throw wrongState(vm.name, vm.status, asked);
@@ -120,19 +125,28 @@ export function createService(deps: ServiceDeps) {
     ...{ id: DiskId.parse(newId()), name, format: 'qcow2' as const, readOnly: false, createdBy },
     file: `vms/${vmId}/root.qcow2`,
     ...{ sizeBytes: plan.sizeBytes, image: plan.image, chain: plan.below },
-    ...{ vmId, slot: 0, attachment: 'attaching' as const },
+    ...{ vmId, slot: 0, attachment: 'attached' as const },
   });
 
   async function create(actor: Actor, wanted: Wanted): Promise<Made> {
     const template = wanted.template === undefined ? null : await templates.get(wanted.template);
-    const plan = planVm(wanted, template, await images.finder());
+    const find = await images.finder();
+    const plan = planVm(wanted, template, find);
+    checkBoot(plan.boot, find);
     if (plan.disk || wanted.start === true) requireHypervisor();
+    return insertPlanned(actor, plan, { start: wanted.start === true });
+  }
+
+  async function insertPlanned(
+    actor: Actor,
+    plan: Plan,
+    { start, request = {} }: { start: boolean; request?: object },
+  ): Promise<Made> {
     const { id, inserted } = await namingOnce(plan.name, async (trx) => {
       const vm = await repository.insertVm(trx, { ...plan, id: VmId.parse(newId()), createdBy: actor.name });
       if (plan.disk) await disks.insertDisk(trx, rootOf(vm.id, plan.disk, plan.name, actor.name));
-      const made = await operations.insert(trx, actor, { vm, kind: 'create' });
-      const started =
-        wanted.start === true ? [await operations.insert(trx, actor, { vm, kind: 'start' })] : [];
+      const made = await operations.insert(trx, actor, { vm, kind: 'create', request });
+      const started = start ? [await operations.insert(trx, actor, { vm, kind: 'start' })] : [];
       return { id: vm.id, inserted: [made, ...started] as const };
     });
     await telling.changed(id);
@@ -152,7 +166,7 @@ export function createService(deps: ServiceDeps) {
         ...{ id, format, sizeBytes: disk.sizeBytes, readOnly: disk.readOnly, chain: [], image: null },
         name: disk.slot === 0 ? copy.name : `${copy.name}-${disk.name}`.slice(0, 63),
         file: disk.slot === 0 ? `vms/${copy.id}/root.qcow2` : `disks/${id}.${format}`,
-        ...{ vmId: copy.id, slot: disk.slot, attachment: 'attaching', createdBy: copy.createdBy },
+        ...{ vmId: copy.id, slot: disk.slot, attachment: 'attached', createdBy: copy.createdBy },
       });
     }
   }
@@ -174,15 +188,17 @@ export function createService(deps: ServiceDeps) {
   return {
     create,
 
-    /** The small guest, as the next `tiny-N`, on its way up. */
+    /** The small guest, as the next `tiny-N`, on its way up: it is built by the operation. */
     async tryVm(actor: Actor): Promise<Made> {
-      await deps.host.buildSmallGuest();
+      const missing = hypervisor.missing() ?? (await hypervisor.smallGuest.missing());
+      if (missing !== null) throw new CodedError('VM_IMPOSSIBLE', missing);
       const boot = { from: 'kernel', ...smallGuest, append: hypervisor.smallGuest.kernelArguments } as const;
       for (let attempt = 1; ; attempt += 1) {
         const number = (await repository.highestNumber(db, tinyPrefix)) + 1;
         try {
           const name = `${tinyPrefix}-${number}`;
-          return await create(actor, { name, boot, memoryMib: tinyMemoryMib, start: true });
+          const plan = planVm({ name, boot, memoryMib: tinyMemoryMib }, null, noImage);
+          return await insertPlanned(actor, plan, { start: true, request: { smallGuest: true } });
         } catch (error) {
           // Somebody else clicked at the same moment.
           const isTaken = error instanceof CodedError && error.code === 'NAME_TAKEN';
@@ -197,6 +213,7 @@ export function createService(deps: ServiceDeps) {
       const { copy, inserted } = await namingOnce(name, async (trx) => {
         const source = await repository.lockVm(trx, vmId);
         if (!source) throw noSuchVm(vmId);
+        // What is queued for it before comes first: its state is looked at again in turn.
         mustRest('cannot be cloned')(source);
         const fields = { ...source, id: VmId.parse(newId()), name, createdBy: actor.name };
         const made = await repository.insertVm(trx, fields);
@@ -213,17 +230,20 @@ export function createService(deps: ServiceDeps) {
       queue(actor, vmId, { kind: action }, mustAllow(action)),
 
     async actOnMany(actor: Actor, vmIds: readonly VmId[], action: VmAction) {
-      const done: VmOperation[] = [];
-      const refused: { vmId: VmId; reason: string }[] = [];
-      for (const vmId of new Set(vmIds)) {
-        try {
-          done.push(await queue(actor, vmId, { kind: action }, mustAllow(action)));
-        } catch (error) {
-          if (!(error instanceof CodedError)) throw error;
-          refused.push({ vmId, reason: error.message });
+      const wanted = [...new Set(vmIds)];
+      const { inserted, refused } = await db.transaction().execute(async (trx) => {
+        const found = new Map((await repository.lockVms(trx, wanted)).map((vm) => [vm.id, vm]));
+        const able: NewWork['vm'][] = [];
+        const refused: { vmId: VmId; reason: string }[] = [];
+        for (const vmId of wanted) {
+          const vm = found.get(vmId);
+          const objection = vm ? objectionTo(action, vm) : noSuchVm(vmId);
+          if (vm && (objection === null || operations.isBusy(vmId))) able.push(vm);
+          else if (objection) refused.push({ vmId, reason: objection.message });
         }
-      }
-      return { operations: done, refused };
+        return { inserted: await operations.insertMany(trx, actor, action, able), refused };
+      });
+      return { operations: operations.take(...inserted), refused };
     },
 
     /** Its name always, the rest while it is stopped. @throws CodedError VM_WRONG_STATE, NAME_TAKEN, INVALID_INPUT */
@@ -238,6 +258,11 @@ export function createService(deps: ServiceDeps) {
         if (!vm) throw noSuchVm(vmId);
         if (Object.values(rest).some((value) => value !== undefined)) {
           mustRest('can only be renamed: stop it first, or resize it')(vm);
+          if (await isStartOpen(trx, vmId)) {
+            const words =
+              'is about to start and can only be renamed: wait for that, then stop it or resize it';
+            throw new CodedError('VM_WRONG_STATE', `${vm.name} ${words}`);
+          }
           // What it asks for beyond what is there grows along.
           const cpus = patch.cpus ?? vm.cpus;
           const memoryMib = patch.memoryMib ?? vm.memoryMib;
@@ -274,6 +299,8 @@ export function createService(deps: ServiceDeps) {
     async attachDisk(actor: Actor, vmId: VmId, diskId: DiskId, readOnly: boolean): Promise<VmOperation> {
       const disk = await disks.findDisk(db, diskId);
       if (!disk) throw noSuchDisk(diskId);
+      // One that is being made or grows is waited for in turn.
+      if (disk.state === 'failed') requireReady(disk);
       if (!operations.isBusy(vmId)) {
         requireFree(
           disk,

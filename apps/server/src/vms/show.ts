@@ -54,11 +54,11 @@ function withoutArguments({ arguments: _arguments, ...shown }: repository.Machin
   return shown;
 }
 
-function toVmDisk({ id, name, format, sizeBytes, readOnly, slot, attachment }: DiskRow) {
+function toVmDisk({ id, name, format, sizeBytes, readOnly, slot, attachment, state }: DiskRow) {
   return {
     ...{ id, name, format, sizeBytes, readOnly },
     root: slot === 0,
-    state: attachment ?? 'attached',
+    state: state === 'creating' || state === 'failed' ? state : (attachment ?? ('attached' as const)),
     guestName: id.replaceAll('-', '').slice(0, serialLength),
   };
 }

@@ -142,8 +142,8 @@ export class Machine {
   }
 
   async resizeDisk(diskId: DiskId, sizeBytes: number): Promise<void> {
-    await api.call('resizeDisk', { params: { diskId }, body: { sizeBytes } });
-    await this.read();
+    const { operation } = await api.call('resizeDisk', { params: { diskId }, body: { sizeBytes } });
+    if (operation) vms.note(operation);
   }
 
   async takeSnapshot(body: NewSnapshot): Promise<void> {

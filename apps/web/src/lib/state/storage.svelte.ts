@@ -1,8 +1,9 @@
 import type { Disk, DiskId, Image, NewDisk, NewTemplate, Template, TemplateId } from '@vmo/contract';
 import { api } from './api.ts';
 import { asError } from './session.svelte.ts';
+import { vms } from './vms.svelte.ts';
 
-/** An upload or a check that goes on elsewhere is looked at again after this, in milliseconds. */
+/** What goes on elsewhere – an upload, a check, a copy – is looked at again after this, in milliseconds. */
 const lookAgainMs = 2_000;
 
 /** What machines are made of: images, disks, templates. */
@@ -34,14 +35,24 @@ class Storage {
     this.loaded = true;
   }
 
-  /** Looks again while something is being received or checked, until stopped. */
+  /** Looks again while something is being received, checked or made, until stopped. */
   watch(): () => void {
     void this.load();
     const timer = setInterval(() => {
-      const isMoving = this.images.some(({ state }) => state === 'uploading' || state === 'checking');
+      const isMoving =
+        this.images.some(({ state }) => state === 'uploading' || state === 'checking') ||
+        this.disks.some(({ state }) => state === 'creating' || state === 'growing');
       if (isMoving && !document.hidden) void this.load();
     }, lookAgainMs);
-    return () => clearInterval(timer);
+    // What the operations of machines do to disks is told by them.
+    vms.use();
+    const stop = vms.onOperation(({ kind, finishedAt }) => {
+      if (kind === 'resize-disk' && finishedAt !== null) void this.load();
+    });
+    return () => {
+      clearInterval(timer);
+      stop();
+    };
   }
 
   image(name: string | null): Image | undefined {
@@ -60,6 +71,7 @@ class Storage {
     await this.load();
   }
 
+  /** It is being made when this answers: `state` tells how it goes. */
   async addDisk(body: NewDisk): Promise<Disk> {
     const { disk } = await api.call('createDisk', { body });
     await this.load();
@@ -67,7 +79,8 @@ class Storage {
   }
 
   async resizeDisk(diskId: DiskId, sizeBytes: number): Promise<void> {
-    await api.call('resizeDisk', { params: { diskId }, body: { sizeBytes } });
+    const { operation } = await api.call('resizeDisk', { params: { diskId }, body: { sizeBytes } });
+    if (operation) vms.note(operation);
     await this.load();
   }
 

@@ -39,6 +39,7 @@ export {
   type QemuImg,
   type QemuImgOptions,
 } from './images/qemu-img.ts';
+export { removeForGood } from './images/remove.ts';
 export { defaultMaxDiskBytes, diskBytes, formatBytes } from './images/sizes.ts';
 export { checkFileName, openStorage, type DiskFormat, type Storage } from './images/storage.ts';
 export { probeHost, type HostCapabilities, type KvmState, type ProbeOptions } from './probe/probe.ts';

@@ -46,12 +46,7 @@ export async function removeUnneeded(
   files: readonly string[],
 ): Promise<void> {
   const needed = await filterNeeded(db, files);
-  await removeNow(
-    storage,
-    files.filter((file) => !needed.has(file)),
-  );
-}
-
-export async function removeNow(storage: Storage, files: readonly string[]): Promise<void> {
-  for (const file of new Set(files)) await rm(join(storage.root, file), { force: true });
+  for (const file of new Set(files)) {
+    if (!needed.has(file)) await rm(join(storage.root, file), { force: true });
+  }
 }

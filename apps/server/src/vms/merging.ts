@@ -1,8 +1,8 @@
-import { rename, rm } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '@vmo/contract';
 import type { Database } from '@vmo/db';
-import type { Machine } from '@vmo/hypervisor';
+import { removeForGood, type Machine } from '@vmo/hypervisor';
 import type { Kysely } from 'kysely';
 import * as disks from './disks-repository.ts';
 import type { DiskRow, KeptDisk } from './disks-repository.ts';
@@ -22,8 +22,6 @@ export interface Merge {
   /** Something of it stays, because more than one lies on it. */
   stays: boolean;
 }
-
-export type Merging = ReturnType<typeof createMerging>;
 
 /**
  * What lies on the files of a snapshot takes them in, so that the snapshot can go and what is later stays. Every step may
@@ -52,7 +50,7 @@ export function createMerging({ db, hypervisor }: { db: Kysely<Database>; hyperv
     if (machine) await machine.commitOverlay(disk.id, base.file);
     else {
       await commit(disk);
-      await rm(join(root, disk.file), { force: true });
+      await removeForGood(join(root, disk.file));
     }
     await disks.updateDisk(db, disk.id, { ...base, pending: null });
   }

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { CodedError, isVmLive, type VmId } from '@vmo/contract';
 import type { Database } from '@vmo/db';
-import type { DiskNow, Machine, Storage } from '@vmo/hypervisor';
+import { removeForGood, type DiskNow, type Machine, type Storage } from '@vmo/hypervisor';
 import type { Kysely, Transaction } from 'kysely';
 import * as disks from './disks-repository.ts';
 import type { DiskRow, KeptDisk } from './disks-repository.ts';
 import { inOurWords } from './errors.ts';
-import { chainOf, exists, removeNow, removeUnneeded, sizeOnHost } from './files.ts';
+import { chainOf, exists, removeUnneeded, sizeOnHost } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Live } from './live.ts';
 import { createMerging } from './merging.ts';
@@ -100,10 +100,7 @@ export function createSettling({ db, hypervisor, live }: SettlingDeps) {
     const switched = machine ? askMachine(vm, open, now) : await askFiles(storage, open);
     // Before the guest may write: see `mergeDisk`.
     const merged = open.filter((disk) => switched.has(disk.id) && isMerge(disk));
-    await removeNow(
-      storage,
-      merged.map(({ file }) => file),
-    );
+    for (const { file } of merged) await removeForGood(join(storage.root, file));
     await machine?.goOn();
     await db.transaction().execute(async (trx) => {
       for (const { id, pending } of open) {

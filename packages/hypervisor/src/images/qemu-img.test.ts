@@ -221,6 +221,56 @@ it('lists the internal snapshots of a disk', async () => {
   expect(others).toEqual([]);
 });
 
+it('deletes one internal snapshot, of an overlay with any name, and leaves what it holds', async () => {
+  await using folder = await temporaryDirectory();
+  const below = { path: join(folder.path, 'below'), format: 'qcow2' } as const;
+  const image = { path: join(folder.path, 'a,readonly=on'), format: 'qcow2', backing: below } as const;
+  await qemuImg.createDisk({ ...below, sizeBytes: MiB });
+  await qemuImg.createOverlay({ path: image.path, backing: below });
+  const { path } = image;
+  await execute('qemu-img', ['snapshot', '-c', 'vmo-1', `./${path.split('/').at(-1) ?? ''}`], {
+    cwd: folder.path,
+  });
+  await execute('qemu-img', ['snapshot', '-c', 'vmo-2', `./${path.split('/').at(-1) ?? ''}`], {
+    cwd: folder.path,
+  });
+  await qemuImg.deleteSnapshot(image, 'vmo-1');
+  expect((await qemuImg.listSnapshots(image)).map(({ name }) => name)).toEqual(['vmo-2']);
+  await expect(qemuImg.deleteSnapshot(image, 'vmo-1')).rejects.toThrow(problem('failed'));
+  await expect(qemuImg.deleteSnapshot(image, '-l')).rejects.toThrow(problem('bad-name'));
+  // One that lies on something else than it is known to is not opened at all.
+  await expect(qemuImg.deleteSnapshot({ path, format: 'qcow2' }, 'vmo-2')).rejects.toThrow(
+    problem('backing-file'),
+  );
+  await expect(qemuImg.checkImage(image)).resolves.toMatchObject({ clean: true });
+});
+
+it('tells an overlay that nothing was written to from one that something was', async () => {
+  await using folder = await temporaryDirectory();
+  const below = { path: join(folder.path, 'below'), format: 'qcow2' } as const;
+  await qemuImg.createDisk({ ...below, sizeBytes: 8 * MiB });
+  await guestWrites(below.path, 1, '0');
+  const make = async (name: string) => {
+    const image = { path: join(folder.path, name), format: 'qcow2', backing: below } as const;
+    await qemuImg.createOverlay({ path: image.path, backing: below });
+    return image;
+  };
+  const [untouched, written, zeroed, kept] = [
+    await make('a'),
+    await make('b'),
+    await make('c'),
+    await make('d'),
+  ];
+  await guestWrites(written.path, 2, '4M');
+  await execute('qemu-io', ['-f', 'qcow2', '-c', 'write -z 0 64k', zeroed.path]);
+  await execute('qemu-img', ['snapshot', '-c', 'one', kept.path]);
+  expect(await qemuImg.isUntouched(untouched)).toBe(true);
+  for (const image of [written, zeroed, kept]) expect(await qemuImg.isUntouched(image)).toBe(false);
+  await expect(qemuImg.isUntouched({ ...untouched, path: join(folder.path, 'none') })).rejects.toThrow(
+    problem('missing'),
+  );
+});
+
 describe('when something is in the way', () => {
   it('says that another process writes to the disk, and still looks at it', async () => {
     await using folder = await temporaryDirectory();

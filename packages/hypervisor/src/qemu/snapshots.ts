@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { link, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DriverError, type DiskNow } from '../driver.ts';
+import { removeForGood } from '../images/remove.ts';
 import type { Storage } from '../images/storage.ts';
 import { blockNode, type Layer } from './block.ts';
 import { admit, type Owner } from './confinement.ts';
@@ -188,8 +189,7 @@ export function createSnapshotActions(
       } finally {
         // However it went: what the disk is on now says which file holds it. Not told that, the guest stays held up.
         if (asked.toSwitch) {
-          if ((await findDisk(talk, diskId)).node === base)
-            await rm(join(storage.root, overlay), { force: true });
+          if ((await findDisk(talk, diskId)).node === base) await removeForGood(join(storage.root, overlay));
           await holdUp.end();
         }
       }

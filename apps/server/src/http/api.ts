@@ -111,7 +111,11 @@ function serve(name: RouteName, auth: Auth, handlers: Handlers): RequestHandler 
       body: route.body && parseInput(route.body, body),
     };
     if (route.status !== undefined) response.status(route.status);
-    const answer = await handle(input, context);
+    const answer = await Promise.resolve(handle(input, context)).catch((error: unknown) => {
+      // Behind the rest of a body that nobody reads, no other request would be found.
+      if (route.rawBody !== undefined && !request.complete) response.setHeader('Connection', 'close');
+      throw error;
+    });
     if (route.response) response.json(answer);
     else if (route.raw === undefined) response.end();
   };

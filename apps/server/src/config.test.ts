@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Setting } from '@vmo/contract';
 import { temporaryDirectory } from '@vmo/testkit';
 import { describe, expect, it } from 'vitest';
-import { loadConfig, toJobEnvironment } from './config.ts';
+import { describeSettings, loadConfig, toJobEnvironment } from './config.ts';
 
 describe('the settings', () => {
   it('have defaults', () => {
@@ -70,6 +71,42 @@ describe('the settings', () => {
       /^DATABASE_URL has a value that does not fit/,
     );
     expect(() => loadConfig({ VMO_TOKEN: 'a b' })).toThrow(/^VMO_TOKEN has a value that does not fit/);
+  });
+});
+
+describe('settings for people', () => {
+  const settingOf = (settings: Setting[], name: string) => settings.find((one) => one.name === name);
+
+  it('say what each comes to and where it is from, and keep secrets', () => {
+    const settings = describeSettings({
+      VMO_PORT: '9000',
+      VMO_DATA_DIR: '/d',
+      VMO_TOKEN: 'very-secret',
+      DATABASE_URL: 'postgres://me:very-secret@db:5432/vmo?password=very-secret',
+    });
+    expect(settingOf(settings, 'VMO_PORT')).toMatchObject({ value: '9000', source: 'environment' });
+    expect(settingOf(settings, 'VMO_HOST')).toMatchObject({ value: '127.0.0.1', source: 'default' });
+    expect(settingOf(settings, 'VMO_STORAGE_PATH')).toMatchObject({ value: '/d/storage', source: 'default' });
+    expect(settingOf(settings, 'VMO_TOKEN')?.value).toBe('***');
+    expect(settingOf(settings, 'DATABASE_URL')?.value).toBe('postgres://me:***@db:5432/vmo?password=***');
+    expect(JSON.stringify(settings)).not.toContain('very-secret');
+    expect(settings.every(({ problem }) => problem === null)).toBe(true);
+  });
+
+  it('name everything that is wrong at once', () => {
+    const settings = describeSettings({ VMO_PORT: 'x', VMO_MAX_CONCURRENT_JOBS: '0', VMO_TOKEN: 'a b' });
+    const problems = settings.flatMap(({ problem }) => (problem === null ? [] : [problem]));
+    expect(problems).toHaveLength(3);
+    expect(problems[0]).toBe('VMO_PORT is "x": it takes a whole number from 0 (any free port) to 65535');
+    expect(problems.join()).not.toContain('a b');
+  });
+
+  it('come from .env where the environment is silent', async () => {
+    await using directory = await temporaryDirectory();
+    await writeFile(join(directory.path, '.env'), 'VMO_PORT=9001\nVMO_HOST=::1\n');
+    const settings = describeSettings({ INIT_CWD: directory.path, VMO_HOST: '127.0.0.1' });
+    expect(settingOf(settings, 'VMO_PORT')).toMatchObject({ value: '9001', source: 'file' });
+    expect(settingOf(settings, 'VMO_HOST')).toMatchObject({ value: '127.0.0.1', source: 'environment' });
   });
 });
 

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
+import type { Setting } from '@vmo/contract';
 import { z } from 'zod';
 import { logLevels, type LogLevel } from './kernel/logger.ts';
 
@@ -49,14 +50,17 @@ export interface Config {
   home: string;
   /** What every job inherits. */
   jobEnvironment: Record<string, string>;
+  /** Each as it stands, for people. */
+  settings: Setting[];
 }
+
+const misfitWords = (variable: string, got: string | null, takes: string): string =>
+  `${variable} ${got === null ? 'has a value that does not fit' : `is ${JSON.stringify(got)}`}: it takes ${takes}`;
 
 /** A setting that the server cannot start with; the message is one line for the person who set it. */
 export class ConfigError extends Error {
   constructor(variable: string, got: string | null, takes: string) {
-    super(
-      `${variable} ${got === null ? 'has a value that does not fit' : `is ${JSON.stringify(got)}`}: it takes ${takes}`,
-    );
+    super(misfitWords(variable, got, takes));
     this.name = 'ConfigError';
   }
 }
@@ -152,10 +156,13 @@ type SettingName = keyof typeof settings;
 type Settings = { [N in SettingName]: z.output<(typeof settings)[N][0]> };
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+// Empty means unset: compose files and CI systems pass variables on that way.
+const givenIn = (environment: Environment, name: string): string | undefined =>
+  environment[name] === '' ? undefined : environment[name];
+
 function parseSettings(environment: Environment): Settings {
   const entries = Object.entries(settings).map(([name, [schema, takes]]) => {
-    // Empty means unset: compose files and CI systems pass variables on that way.
-    const given = environment[name] === '' ? undefined : environment[name];
+    const given = givenIn(environment, name);
     const result = schema.safeParse(given);
     if (result.success) return [name, result.data] as const;
     throw new ConfigError(name, secretVariables.has(name) ? null : (given ?? ''), takes);
@@ -227,6 +234,53 @@ function readEnvFile(directory: string): Environment {
   }
 }
 
+/** What may be seen of a secret: of an address everything but its password. */
+function maskSecret(value: string): string {
+  const url = URL.canParse(value) && value.includes('://') ? new URL(value) : null;
+  if (!url?.host) return '***';
+  if (url.password !== '') url.password = '***';
+  if (url.searchParams.has('password')) url.searchParams.set('password', '***');
+  return url.href;
+}
+
+/**
+ * Each setting as it stands, with what is wrong with it; throws nothing.
+ * @param effective what those come to that depend on others
+ */
+function listSettings(
+  environment: Environment,
+  combined: Environment,
+  effective: Readonly<Record<string, string>>,
+): Setting[] {
+  return Object.entries(settings).map(([name, [schema, takes]]) => {
+    const isSecret = secretVariables.has(name);
+    const given = givenIn(combined, name);
+    const { success, data } = schema.safeParse(given);
+    const value = effective[name] ?? given ?? (data === undefined ? '' : String(data));
+    return {
+      name,
+      value: value === '' ? null : isSecret ? maskSecret(value) : value,
+      source: given === undefined ? 'default' : given === environment[name] ? 'environment' : 'file',
+      takes,
+      problem: success ? null : misfitWords(name, isSecret ? null : (given ?? ''), takes),
+    };
+  });
+}
+
+/**
+ * The settings as a start here would have them, each with what is wrong with it.
+ * @throws Error when `.env` cannot be read
+ */
+export function describeSettings(environment: Environment): Setting[] {
+  try {
+    return loadConfig(environment).settings;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const combined = { ...readEnvFile(environment.INIT_CWD ?? process.cwd()), ...environment };
+    return listSettings(environment, combined, {});
+  }
+}
+
 /**
  * Reads the settings from the environment and, where it is silent, from `.env` in the start directory.
  * @throws ConfigError for the first setting that does not fit
@@ -240,6 +294,8 @@ export function loadConfig(environment: Environment): Config {
     startDirectory,
     parsed.VMO_DATA_DIR ?? defaultDataDirectory(environment, home),
   );
+  const storageDirectory = resolve(startDirectory, parsed.VMO_STORAGE_PATH ?? join(dataDirectory, 'storage'));
+  const vmConfigDirectory = findVmConfigs(parsed.VMO_VM_CONFIG_DIR, startDirectory, dataDirectory);
   return {
     host: parsed.VMO_HOST,
     port: parsed.VMO_PORT,
@@ -257,9 +313,9 @@ export function loadConfig(environment: Environment): Config {
     spoolHighWaterBytes: parsed.VMO_SPOOL_HIGH_WATER_MIB * mib,
     maxLogBytes: parsed.VMO_MAX_LOG_MIB * mib,
     terminalCommand: parsed.VMO_TERM_CMD ?? null,
-    storageDirectory: resolve(startDirectory, parsed.VMO_STORAGE_PATH ?? join(dataDirectory, 'storage')),
+    storageDirectory,
     qemuBinary: parsed.VMO_QEMU_BINARY,
-    vmConfigDirectory: findVmConfigs(parsed.VMO_VM_CONFIG_DIR, startDirectory, dataDirectory),
+    vmConfigDirectory,
     maxConcurrentVms: parsed.VMO_MAX_CONCURRENT_VMS,
     agentSlots: parsed.VMO_AGENT_COUNT,
     agentPollMs: parsed.VMO_AGENT_POLL_INTERVAL * 1000,
@@ -278,5 +334,10 @@ export function loadConfig(environment: Environment): Config {
     startDirectory,
     home,
     jobEnvironment: toJobEnvironment(environment),
+    settings: listSettings(environment, combined, {
+      VMO_DATA_DIR: dataDirectory,
+      VMO_STORAGE_PATH: storageDirectory,
+      VMO_VM_CONFIG_DIR: vmConfigDirectory,
+    }),
   };
 }

@@ -126,6 +126,17 @@ describe('a data directory', () => {
   }, 60_000);
 });
 
+describe('the address of a server', () => {
+  it('stands in the data directory while it runs, closed to others', async () => {
+    await using server = await startTestServer();
+    const path = join(server.dataDirectory, 'address.json');
+    expect(JSON.parse(await readFile(path, 'utf8'))).toEqual({ url: server.url, pid: server.pid });
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await server.stop();
+    await expect(stat(path)).rejects.toThrow('ENOENT');
+  }, 60_000);
+});
+
 describe('a stop', () => {
   it('ends with 0 in time, and running jobs go on and are found again', async () => {
     await using server = await startTestServer();

@@ -1,4 +1,4 @@
-import { loadConfig, type Config } from './config.ts';
+import { describeSettings, loadConfig, type Config } from './config.ts';
 import { createLogger } from './kernel/logger.ts';
 import { createServer, type Server } from './server.ts';
 
@@ -20,6 +20,18 @@ function readConfig(): Config {
     return fail(error);
   }
 }
+
+/** For `vmo config`: what a start here would run with. Nothing is started. */
+function printSettings(): never {
+  try {
+    process.stdout.write(`${JSON.stringify({ settings: describeSettings(process.env) })}\n`);
+  } catch (error) {
+    fail(error);
+  }
+  process.exit(0);
+}
+
+if (process.argv.includes('--settings')) printSettings();
 
 const config = readConfig();
 const logger = createLogger(config.logLevel);

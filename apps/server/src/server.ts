@@ -6,6 +6,7 @@ import type { AgentCapacity } from '@vmo/contract';
 import { isAnswering } from '@vmo/db';
 import { z } from 'zod';
 import { createAgents, planLease } from './agents/index.ts';
+import { announce } from './announcement.ts';
 import { createAuth, createOriginPolicy, inUrl, loadSecretsKey, loadToken } from './auth/index.ts';
 import type { Config } from './config.ts';
 import { openDatabase } from './database.ts';
@@ -160,6 +161,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
         defaultDirectory: config.startDirectory,
         home: config.home,
       }),
+      settings: () => config.settings,
       readiness: async () => {
         const database = (await isAnswering(db)) ? 'up' : 'down';
         const { runsAreFull, problems } = lookAtDisks(config.dataDirectory, config.databaseUrl === null);
@@ -192,13 +194,16 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     stack.defer(realtime.close);
     await listener.listen();
 
+    const shownHost = ['0.0.0.0', '::'].includes(config.host) ? '127.0.0.1' : inUrl(config.host);
+    const url = `${scheme}://${shownHost}:${String(listener.port())}`;
+    stack.defer(await announce(config.dataDirectory, url));
+
     if (!config.tls && !isLoopback(config.host)) {
       logger.warn(
         `listening on ${config.host} without TLS: others can read along; see VMO_TLS_CERT and VMO_TLS_KEY`,
       );
     }
-    const shownHost = ['0.0.0.0', '::'].includes(config.host) ? '127.0.0.1' : inUrl(config.host);
-    return { url: `${scheme}://${shownHost}:${String(listener.port())}`, loginCode: auth.issueCode() };
+    return { url, loginCode: auth.issueCode() };
   }
 
   return {

@@ -15,6 +15,7 @@ export * from './requests.ts';
 export * from './route.ts';
 export * from './routes.ts';
 export * from './session.ts';
+export * from './settings.ts';
 export * from './socket.ts';
 export * from './states.ts';
 export * from './text.ts';

@@ -17,6 +17,7 @@ import {
 import { requestRoutes } from './request-routes.ts';
 import type { Route } from './route.ts';
 import { Health, Login, Readiness, ServerInfo, Session } from './session.ts';
+import { SettingList } from './settings.ts';
 import { vmRoutes } from './vm-routes.ts';
 import { NewWorkspace, TargetList, Workspace, WorkspaceChange } from './workspaces.ts';
 
@@ -74,6 +75,13 @@ export const routes = {
     permission: 'system:read',
     summary: 'Version and limits of this server',
     response: ServerInfo,
+  },
+  getSettings: {
+    method: 'GET',
+    path: '/settings',
+    permission: 'system:read',
+    summary: 'The settings that this server runs with, without secrets',
+    response: SettingList,
   },
   listJobs: {
     method: 'GET',

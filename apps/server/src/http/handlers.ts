@@ -8,6 +8,7 @@ import {
   type RouteName,
   type RouteOutput,
   type ServerInfo,
+  type Setting,
 } from '@vmo/contract';
 import type { CookieOptions, Request, Response } from 'express';
 import type { Agents } from '../agents/index.ts';
@@ -48,6 +49,7 @@ export interface HandlerDependencies {
   vms: Vms;
   tls: boolean;
   info: () => ServerInfo;
+  settings: () => Setting[];
   readiness: () => Promise<Readiness>;
 }
 
@@ -82,6 +84,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       response.clearCookie(sessionCookie, cookieOptions);
     },
     getInfo: () => dependencies.info(),
+    getSettings: () => ({ settings: dependencies.settings() }),
 
     listJobs: ({ query }) => jobs.list(query),
     submitJob: async ({ body }, { actor, response }) => {

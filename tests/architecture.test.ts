@@ -127,10 +127,12 @@ const examples: Example[] = [
       [jobs, `const { env } = process;\nexport { env };`],
       ['apps/agent/src/new.ts', `process.exit(1);`],
       ['packages/client/src/new.ts', `process.exitCode = 1;`],
+      ['apps/cli/src/new.ts', `process.exitCode = 1;`],
     ],
     allowed: [
       ['apps/server/src/main.ts', `process.exit(Number(process.env.CODE));`],
       ['apps/server/src/config.ts', `export const port = process.env.VMO_PORT;`],
+      ['apps/cli/bin/vmo.js', `process.exitCode = 1;`],
       ['packages/execution/src/terminal-host-main.ts', `process.exit(0);`],
       ['apps/server/src/jobs/new.test.ts', `export const home = process.env.HOME;`],
       [jobs, `export const pid = process.pid;`],

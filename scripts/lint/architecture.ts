@@ -189,7 +189,7 @@ const capabilityKnowsNoServer = importRule(
 const environmentAtTheDoor = rule(
   'Only main.ts and config.ts read process.env or call process.exit: take the value as an argument, and end by returning or throwing.',
   (file, report) => {
-    const isDoor = /(^|[/-])(main|config)\.ts$/.test(file);
+    const isDoor = /(^|[/-])(main|config)\.ts$|^apps\/cli\/bin\//.test(file);
     if (!/^(apps|packages|db)\//.test(file) || isDoor || isTest(file)) return {};
     const names = new Set(['env', 'exit', 'exitCode']);
     return {

@@ -1,0 +1,46 @@
+import type { Command } from 'commander';
+import { startCheckout } from '../checkout.ts';
+import type { World } from '../world.ts';
+
+export function addStartCommands(parent: Command, world: World, setExitCode: (code: number) => void): void {
+  parent
+    .command('up')
+    .summary('start everything here: server, database, agent')
+    .description(
+      'Starts everything on this machine, as npm start does, out of the checkout that we are in, and prints the address that logs you in. Settings come from the environment and from .env in this directory.',
+    )
+    .option('--port <port>', 'as VMO_PORT')
+    .option('--host <address>', 'as VMO_HOST')
+    .option('--data <directory>', 'as VMO_DATA_DIR')
+    .action(async (options: StartOptions) => {
+      setExitCode(await startCheckout(world, 'up', environmentOf(options)));
+    });
+
+  parent
+    .command('api')
+    .summary('start the server without slots for requests')
+    .description(
+      'Starts the server as up does, without slots of its own for simulation requests: agents elsewhere take them.',
+    )
+    .option('--port <port>', 'as VMO_PORT')
+    .option('--host <address>', 'as VMO_HOST')
+    .option('--data <directory>', 'as VMO_DATA_DIR')
+    .action(async (options: StartOptions) => {
+      setExitCode(await startCheckout(world, 'api', { ...environmentOf(options), VMO_AGENT_COUNT: '0' }));
+    });
+}
+
+interface StartOptions {
+  port?: string;
+  host?: string;
+  data?: string;
+}
+
+/** Only what was given: the rest is as the environment has it. */
+function environmentOf({ port, host, data }: StartOptions): Record<string, string> {
+  return {
+    ...(port === undefined ? {} : { VMO_PORT: port }),
+    ...(host === undefined ? {} : { VMO_HOST: host }),
+    ...(data === undefined ? {} : { VMO_DATA_DIR: data }),
+  };
+}

@@ -102,9 +102,6 @@ function credentials({ url, token }: ServerAddress) {
   return token === null ? { baseUrl: url } : { baseUrl: url, token };
 }
 
-/** Registers what a command does; it gets the {@link Cli} of its options. */
-export type Run = (cli: Cli) => Promise<void>;
-
 /** The options of a command together with those of every command. */
 export function cliOf(world: World, command: Command): Cli {
   return createCli(world, command.optsWithGlobals<GlobalOptions>());

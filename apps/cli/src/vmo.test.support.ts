@@ -91,7 +91,7 @@ export interface InTerminal {
   readonly screen: string;
   type(keys: string): void;
   /** Waits until this was drawn. */
-  shows(words: string | RegExp): Promise<void>;
+  shows(words: string | RegExp, timeoutMs?: number): Promise<void>;
   readonly ended: Promise<{ code: number; screen: string }>;
 }
 
@@ -117,11 +117,11 @@ export function startInTerminal(
       return screen;
     },
     type: (keys) => terminal.write(keys),
-    shows: async (words) => {
+    shows: async (words, timeoutMs = 25_000) => {
       await until(
         `the screen to show ${String(words)}`,
         () => (typeof words === 'string' ? screen.includes(words) : words.test(screen)),
-        { timeoutMs: 25_000 },
+        { timeoutMs },
       ).catch((error: unknown) => {
         throw new Error(`${String(error)}; it shows ${JSON.stringify(screen)}`);
       });

@@ -39,7 +39,6 @@ const unavailableStates = /^(08|57P0[1-3]|53[13]00|25006)/;
 const unavailableSystemErrors = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
-  'ENOENT',
   'EPIPE',
   'ETIMEDOUT',
   'EHOSTUNREACH',
@@ -52,6 +51,8 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (error instanceof AggregateError) return error.errors.some(isDatabaseUnavailable);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  // The socket of a Postgres that does not run; of a file it says that the file is not there.
+  if (code === 'ENOENT') return 'syscall' in error && error.syscall === 'connect';
   if (error instanceof pg.DatabaseError) return unavailableStates.test(code);
   return (
     unavailableSystemErrors.has(code) ||

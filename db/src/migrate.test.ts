@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { sql, type Kysely } from 'kysely';
 import { testDatabase, type TestDatabase } from '@vmo/testkit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -64,6 +65,12 @@ it('tells "not now" from "not like this"', async () => {
   const wrong: unknown = await sql`select nonsense`.execute(database.db).catch((error: unknown) => error);
   expect(isDatabaseUnavailable(wrong)).toBe(false);
   expect(isDatabaseUnavailable('a word')).toBe(false);
+  const noFile = await readFile('/no/such/file').catch((error: unknown) => error);
+  expect(isDatabaseUnavailable(noFile)).toBe(false);
+  const noSocket = connect({ url: 'postgres:///none?host=/no/such/directory' });
+  const unreached: unknown = await sql`select 1`.execute(noSocket).catch((error: unknown) => error);
+  await noSocket.destroy();
+  expect(isDatabaseUnavailable(unreached)).toBe(true);
   const doomed = connect(database.address, { poolSize: 1 });
   const ended: unknown = await sql`select pg_terminate_backend(pg_backend_pid())`
     .execute(doomed)

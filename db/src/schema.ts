@@ -36,12 +36,14 @@ export interface JobsTable {
   stdout_bytes: Generated<number>;
   stderr_bytes: Generated<number>;
   boot_bytes: Generated<number>;
+  command_bytes: Generated<number>;
   /** Lines begun so far, per stream in the order of `LogStream`; their sum gives every line its number. */
   line_counts: Generated<number[]>;
   /** The number of the line that the stream has not ended yet; its next bytes belong to it. */
   stdout_line: number | null;
   stderr_line: number | null;
   boot_line: number | null;
+  command_line: number | null;
   /** Bytes in the middle that were left out because the log is above its size limit. */
   cut_bytes: Generated<number>;
   /** The event up to which a long console is always kept; behind it only its newest part is. */
@@ -74,6 +76,7 @@ export interface JobsTable {
   stdout_base: Generated<number>;
   stderr_base: Generated<number>;
   boot_base: Generated<number>;
+  command_base: Generated<number>;
 }
 
 export interface AgentsTable {
@@ -96,6 +99,28 @@ export interface AgentsTable {
   revoked_at: Date | null;
   created_at: CreatedAt;
   created_by: string;
+}
+
+/** Of a simulation request: what the agent fetches, and what it says of it. */
+export interface JobPlansTable {
+  job_id: string;
+  plan: ColumnType<unknown, string, never>;
+  progress: ColumnType<unknown, string | null | undefined, string>;
+  updated_at: ColumnType<Date, Date | undefined, Date>;
+}
+
+/** A job of type `vm` whose machine is thrown away at its end. */
+export interface RequestsTable {
+  id: string;
+  vm_name: string;
+  vm_kind: string;
+  /** As it was sent. */
+  submission: ColumnType<unknown, string, never>;
+  batch_id: string | null;
+  labels: ColumnType<unknown, string, never>;
+  /** The disks of its machine are kept until then. */
+  kept_until: Date | null;
+  discarded_at: Date | null;
 }
 
 export interface JobEventsTable {
@@ -310,6 +335,8 @@ export interface Database {
   jobs: JobsTable;
   job_events: JobEventsTable;
   job_marks: JobMarksTable;
+  job_plans: JobPlansTable;
+  requests: RequestsTable;
   workspaces: WorkspacesTable;
   hosts: HostsTable;
   sessions: SessionsTable;

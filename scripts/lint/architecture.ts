@@ -25,6 +25,7 @@ const order: readonly (readonly string[])[] = [
   ['jobs'],
   ['vms'],
   ['requests'],
+  ['requests'],
 ];
 const rank = (domain: string) => order.findIndex((names) => names.includes(domain));
 

@@ -1,11 +1,12 @@
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { perStream, type ClaimedJob, type JobRef, type RunOutcome } from '@vmo/contract';
+import { machineRequestOf, perStream, type ClaimedJob, type JobRef, type RunOutcome } from '@vmo/contract';
 import {
   isDiskFull,
   Mask,
   runDirectoryExists,
   StartError,
+  type RequestLink,
   type Run,
   type RunEnd,
   type RunSpec,
@@ -13,6 +14,7 @@ import {
 import type { AgentOptions } from './agent.ts';
 import { StoppedError, type Persistence } from './persistence.ts';
 import { LeaseLostError } from './lease-lost.ts';
+import { createRequestLink } from './request-link.ts';
 import { markVerified, runDirectoryOf, wasLapsed } from './run-directories.ts';
 import { Shipper, type Ended } from './shipper.ts';
 import { commandLines, endLines, reasonOf } from './words.ts';
@@ -45,6 +47,7 @@ export class Attempt {
   readonly #directory: string;
   readonly #mask: Mask | null;
   readonly #shipper: Shipper;
+  readonly #link: RequestLink;
   #run: Run | null = null;
   /** Why the run is being ended, by whoever asked first. */
   #ending: 'cancelled' | 'timed_out' | null = null;
@@ -74,6 +77,11 @@ export class Attempt {
       note: (line) => {
         this.#note(line);
       },
+    });
+    this.#link = createRequestLink({
+      ref: this.#ref,
+      api: options.api,
+      insist: (what, call) => this.#insist(what, call),
     });
     if (job.cancelRequested) this.#ending = 'cancelled';
     this.done = this.#work().catch((error: unknown) => {
@@ -223,6 +231,7 @@ export class Attempt {
       notice: (line) => {
         this.#note(line);
       },
+      ...(machineRequestOf(job.vm) !== null && { request: this.#link }),
     };
   }
 
@@ -326,6 +335,13 @@ export class Attempt {
           ...{ ...base, status: 'lost', reason: end.reason, dead: end.dead ?? false },
           lines: [...killWords, `lost: ${end.reason}`],
         };
+      case 'failed': {
+        const status = (killWords.length > 0 ? this.#ending : null) ?? 'failed';
+        const reason = status === 'failed' ? end.reason : reasonOf(status, end, this.#job.timeout);
+        const { startedAt, finishedAt } = end;
+        const lines = [...killWords, ...endLines(end, status, reason)];
+        return { ...base, status, reason, startedAt, finishedAt, lines };
+      }
       case 'exited': {
         // A run that was over before the ladder found anything alive has ended by itself, whoever asked meanwhile.
         const ending = killWords.length > 0 ? this.#ending : null;

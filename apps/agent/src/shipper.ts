@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  machineRequestOf,
   perStream,
   SpoolStream,
   totalBytes,
@@ -9,6 +10,7 @@ import {
   type JobRef,
   type LogDigest,
   type Offsets,
+  type SpoolChunk,
 } from '@vmo/contract';
 import {
   runDirectoryExists,
@@ -64,6 +66,14 @@ export interface Ended {
   sizes: Offsets;
 }
 
+/** A machine that somebody has started, and that runs for days; not one that is thrown away. */
+const isOwnMachine = (job: ClaimedJob): boolean => job.type === 'vm' && machineRequestOf(job.vm) === null;
+
+function streamsOf(job: ClaimedJob): readonly SpoolStream[] {
+  if (job.type !== 'vm') return ['stdout', 'stderr'];
+  return isOwnMachine(job) ? ['stdout', 'stderr', 'boot'] : ['boot', 'command', 'stdout', 'stderr'];
+}
+
 /** How many of its last bytes each stream keeps: one that has little keeps it, and the others share what is left. */
 function shareOut(room: number, left: Offsets): Offsets {
   const tails = perStream(() => 0);
@@ -86,6 +96,7 @@ export class Shipper {
   readonly #options: ShipperOptions;
   readonly #reader: SpoolReader;
   readonly #suspendedFile: string;
+  #run: Run | null = null;
   #offsets: Offsets;
   #ended: Ended | null = null;
   #changed = false;
@@ -108,7 +119,7 @@ export class Shipper {
     this.#offsets = job.offsets;
     this.#suspendedFile = join(directory, 'suspended');
     this.#reader = new SpoolReader(directory, {
-      streams: job.type === 'vm' ? SpoolStream.options : ['stdout', 'stderr'],
+      streams: streamsOf(job),
       mask,
       onTruncated: (stream) => {
         note(
@@ -121,7 +132,7 @@ export class Shipper {
     const comparison =
       mask || job.host ? null : createComparison({ ref, directory, api, reader, insist, note });
     this.#comparison = comparison;
-    if (comparison && job.type === 'vm')
+    if (comparison && isOwnMachine(job))
       this.#console = createConsole({ ref, api, comparison, insist, partBytes: limits.tailBytes });
     else if (comparison) this.#middle = createMiddle({ ...limits, directory, reader, comparison });
   }
@@ -129,6 +140,7 @@ export class Shipper {
   /** Ships until the run has ended and everything of it is stored. @returns null when we let go before */
   async follow(run: Run): Promise<Ended | null> {
     const { directory } = this.#options;
+    this.#run = run;
     if (await runDirectoryExists(this.#suspendedFile)) this.#suspended = { since: Date.now() };
     const stopWatching = watchDirectory(directory, (name) => {
       // The wrapper's files are none of ours: the run tells of its end.
@@ -241,7 +253,7 @@ export class Shipper {
       }
       if (await this.#leaveOut(last.sizes)) return true;
     }
-    const chunks = await this.#reader.read(this.#offsets, last?.sizes ?? null);
+    const chunks = await this.#nextChunks(last);
     if (chunks.length === 0) return false;
     const result = await this.#options.insist('output', () => api.append(ref, chunks));
     if (result.status === 'lease-lost') throw new LeaseLostError();
@@ -250,13 +262,34 @@ export class Shipper {
     return true;
   }
 
+  /** What is to be shipped next: where the run names places for its words, up to the next one, or the words that go there. */
+  async #nextChunks(last: Ended | null): Promise<SpoolChunk[]> {
+    const offsets = this.#offsets;
+    const end = last?.sizes ?? null;
+    if (!this.#run?.places) return this.#reader.read(offsets, end);
+    // In this order: what is written by now stands before any place that is not named by then.
+    const sizes = end ?? (await this.sizes());
+    const place = this.#run.places().find(({ command }) => command > offsets.command);
+    if (!place) return this.#reader.read(offsets, end, sizes);
+    // A place behind the end of what was written cannot be reached any more.
+    const reachable = (stream: 'stdout' | 'stderr') =>
+      end ? Math.min(place[stream], end[stream]) : place[stream];
+    const [stdout, stderr] = [reachable('stdout'), reachable('stderr')];
+    const isThere = offsets.stdout >= stdout && offsets.stderr >= stderr;
+    const stops: Offsets = isThere
+      ? { ...offsets, command: place.command }
+      : { stdout, stderr, boot: Infinity, command: offsets.command };
+    const upTo = { ...sizes, command: stops.command };
+    return this.#reader.read(offsets, { ...stops, boot: end?.boot ?? Infinity }, upTo);
+  }
+
   /**
    * Terminals and machines are never above it: their screen goes on from what is stored, and nobody waits for the end of a
    * machine to see its console, which has limits of its own.
    */
   async #isAboveLimit(): Promise<boolean> {
     const { job, directory, limits, note } = this.#options;
-    if (job.type === 'terminal' || job.type === 'vm') return false;
+    if (job.type === 'terminal' || isOwnMachine(job)) return false;
     if (totalBytes(this.#offsets) < limits.maxLogBytes - limits.tailBytes) return false;
     if (!this.#full && !(await readCut(directory))) {
       const marker = join(directory, 'full');
@@ -309,7 +342,7 @@ export class Shipper {
   /** Stops the job when too much waits in the spool, and lets it go on when it does not any more. */
   #balance(run: Run): void {
     // A console that is behind is no reason to stop a whole machine.
-    if (this.#options.job.type === 'vm') return;
+    if (isOwnMachine(this.#options.job)) return;
     if (this.#closed || this.#balancing || this.#full || Date.now() - this.#balanced < balanceMs) return;
     this.#balanced = Date.now();
     this.#balancing = this.#weigh(run)

@@ -27,10 +27,10 @@ export function commandLines(job: ClaimedJob, agent: string, directory: string |
   return [...job.command.trimEnd().split('\n'), `in ${where}, agent ${agent}`];
 }
 
-type Exited = Extract<RunEnd, { kind: 'exited' }>;
+type Ended = Extract<RunEnd, { kind: 'exited' | 'failed' }>;
 
 /** Why a job ended other than well, in the words of the history table. */
-export function reasonOf(status: RunOutcome['status'], end: Exited, timeout: number | null): string | null {
+export function reasonOf(status: RunOutcome['status'], end: Ended, timeout: number | null): string | null {
   switch (status) {
     case 'done':
       return null;
@@ -40,16 +40,19 @@ export function reasonOf(status: RunOutcome['status'], end: Exited, timeout: num
       return `ended after its timeout of ${String(timeout)} s`;
     case 'failed':
     case 'lost':
+      if (end.kind === 'failed') return end.reason;
       return end.signal ? `killed by ${end.signal}` : `exit code ${String(end.exitCode)}`;
   }
 }
 
 /** The lines that close a log. */
-export function endLines(end: Exited, status: RunOutcome['status'], reason: string | null): string[] {
+export function endLines(end: Ended, status: RunOutcome['status'], reason: string | null): string[] {
   const left = end.leftovers.map(
     (names) => `still running after the end, their output is not kept: ${names}`,
   );
+  const after = `after ${duration(end.finishedAt.getTime() - end.startedAt.getTime())}`;
+  if (end.kind === 'failed') return [...left, ...(reason ? [reason] : []), `${status} ${after}`];
   const how = end.signal ? `${end.signal}, exit ${String(end.exitCode)}` : `exit ${String(end.exitCode)}`;
   const why = status === 'timed_out' && reason ? [reason] : [];
-  return [...left, ...why, `${how} after ${duration(end.finishedAt.getTime() - end.startedAt.getTime())}`];
+  return [...left, ...why, `${how} ${after}`];
 }

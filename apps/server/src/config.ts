@@ -38,6 +38,15 @@ export interface Config {
   agentPollMs: number;
   agentLeaseMs: number;
   dryRun: boolean;
+  /** Of simulation requests. */
+  requests: {
+    defaultTimeoutSeconds: number;
+    maxTimeoutSeconds: number;
+    /** From the start of a machine until it must be ready. */
+    bootTimeoutSeconds: number;
+    keepFailedHours: number;
+    maxArtifactBytes: number;
+  };
   /** As whom QEMU runs where we are root; null: the hypervisor's own choice. */
   qemuUser: string | null;
   qemuAccelerator: 'auto' | 'kvm' | 'tcg';
@@ -133,6 +142,11 @@ const settings = {
   VMO_AGENT_COUNT: [wholeNumber(0, 1000).default(4), 'a whole number from 0 to 1000'],
   VMO_AGENT_POLL_INTERVAL: [wholeNumber(1, 3600).default(5), 'a whole number of seconds from 1 to 3600'],
   VMO_AGENT_LEASE_SECONDS: [wholeNumber(2, 3600).default(30), 'a whole number of seconds from 2 to 3600'],
+  VMO_DEFAULT_TIMEOUT: [wholeNumber(1, 86_400).default(300), 'a whole number of seconds from 1 to 86400'],
+  VMO_MAX_TIMEOUT: [wholeNumber(1, 86_400).default(3600), 'a whole number of seconds from 1 to 86400'],
+  VMO_BOOT_TIMEOUT: [wholeNumber(1, 86_400).default(180), 'a whole number of seconds from 1 to 86400'],
+  VMO_KEEP_FAILED_HOURS: [wholeNumber(1, 8760).default(24), 'a whole number of hours from 1 to 8760'],
+  VMO_MAX_ARTIFACT_MIB: [wholeNumber(1, 65_536).default(64), 'a whole number of MiB from 1 to 65536'],
   VMO_DRY_RUN: [z.enum(['0', '1']).default('0'), '1 (say what would be done, start no machine) or 0'],
   VMO_QEMU_USER: [
     z
@@ -321,6 +335,13 @@ export function loadConfig(environment: Environment): Config {
     agentPollMs: parsed.VMO_AGENT_POLL_INTERVAL * 1000,
     agentLeaseMs: parsed.VMO_AGENT_LEASE_SECONDS * 1000,
     dryRun: parsed.VMO_DRY_RUN === '1',
+    requests: {
+      defaultTimeoutSeconds: Math.min(parsed.VMO_DEFAULT_TIMEOUT, parsed.VMO_MAX_TIMEOUT),
+      maxTimeoutSeconds: parsed.VMO_MAX_TIMEOUT,
+      bootTimeoutSeconds: parsed.VMO_BOOT_TIMEOUT,
+      keepFailedHours: parsed.VMO_KEEP_FAILED_HOURS,
+      maxArtifactBytes: parsed.VMO_MAX_ARTIFACT_MIB * mib,
+    },
     qemuUser: parsed.VMO_QEMU_USER ?? null,
     qemuAccelerator: parsed.VMO_QEMU_ACCEL,
     stopLadder: {

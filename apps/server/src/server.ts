@@ -19,6 +19,7 @@ import { createBus } from './kernel/bus.ts';
 import { every } from './kernel/every.ts';
 import type { Logger } from './kernel/logger.ts';
 import { createRealtime } from './realtime/index.ts';
+import { createRequests } from './requests/index.ts';
 import { createVms } from './vms/index.ts';
 import { createWorkspaces } from './workspaces/index.ts';
 
@@ -79,6 +80,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       hosts,
       terminals: execution.terminals,
       defaultDirectory: config.startDirectory,
+      artifactsDirectory: join(config.dataDirectory, 'artifacts'),
       eventRetentionDays: config.eventRetentionDays,
       secretsKey: await loadSecretsKey(config.dataDirectory),
       onMarksError: (error, jobId) => {
@@ -96,6 +98,8 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       ladder: config.stopLadder,
     });
     stack.defer(vms.stop);
+    const requests = createRequests({ db, bus, jobs, vms, limits: config.requests, logger });
+    stack.defer(requests.stop);
 
     // Until requests say otherwise, images of this machine are not announced.
     const capacity: AgentCapacity = {
@@ -128,6 +132,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     await agent.start();
     agentUp = true;
     await vms.start();
+    await requests.start();
     bus.on('job:pending', agent.hints.jobsPending);
     bus.on('job:cancel-requested', ({ jobId }) => {
       agent.hints.cancelRequested(jobId);
@@ -147,6 +152,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
       workspaces,
       hosts,
       vms,
+      requests,
       policy,
       logger,
       version,

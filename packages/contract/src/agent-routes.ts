@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { ClaimedJob, FreePlaces, Offsets, SpoolStream } from './agent.ts';
+import {
+  ClaimedJob,
+  FreePlaces,
+  maxArtifactPiece,
+  Offsets,
+  RunPlan,
+  RunProgress,
+  SpoolStream,
+} from './agent.ts';
 import { Agent, AgentHello, AgentNews, AgentReport, AgentWelcome, LeaseAnswer, NewAgent } from './agents.ts';
 import { AgentId, JobId } from './ids.ts';
 import type { Route } from './route.ts';
@@ -195,6 +203,34 @@ export const agentRoutes = {
     body: z.strictObject({ fence: Fence, tailBytes: z.int().min(0), lines: Lines }),
     response: kept,
   },
+  agentPlan: {
+    method: 'POST',
+    path: '/agent/jobs/:jobId/plan',
+    permission: 'agents:work',
+    summary: 'For agents: what a simulation request does in its machine',
+    params: jobParams,
+    body: z.strictObject({ fence: Fence }),
+    response: z.object({ plan: RunPlan.nullable().describe('null: another attempt has the job') }),
+  },
+  agentProgress: {
+    method: 'POST',
+    path: '/agent/jobs/:jobId/progress',
+    permission: 'agents:work',
+    summary: 'For agents: how far a simulation request has come',
+    params: jobParams,
+    body: z.strictObject({ fence: Fence, progress: RunProgress }),
+    response: kept,
+  },
+  agentArtifact: {
+    method: 'PUT',
+    path: '/agent/jobs/:jobId/artifacts/:index',
+    permission: 'agents:work',
+    summary: `For agents: the next bytes of an artifact, ${String(maxArtifactPiece)} at most`,
+    params: jobParams.extend({ index: z.coerce.number().int().min(0).max(1000) }),
+    query: z.strictObject({ fence: Fence, offset: z.coerce.number().int().min(0) }),
+    rawBody: 'application/octet-stream',
+    response: kept,
+  },
   agentDigest: {
     method: 'POST',
     path: '/agent/jobs/:jobId/digest',
@@ -207,7 +243,7 @@ export const agentRoutes = {
         .object({
           lastSeq: z.int(),
           offsets: Offsets,
-          sha256: z.object({ stdout: Sha256, stderr: Sha256, boot: Sha256 }),
+          sha256: z.object({ stdout: Sha256, stderr: Sha256, boot: Sha256, command: Sha256 }),
         })
         .nullable()
         .describe('null: another attempt has the job'),

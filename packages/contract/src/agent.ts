@@ -2,26 +2,38 @@ import { z } from 'zod';
 import type { AgentReport, LeaseAnswer } from './agents.ts';
 import { Host } from './hosts.ts';
 import { JobId } from './ids.ts';
+import { CommandStatus, RequestChannel, RequestCommand } from './requests.ts';
 import { JobType } from './states.ts';
+import { Timestamp } from './text.ts';
 
 /**
  * The streams of a run that have spool files; the cockpit's own words come with transitions and notes instead. `boot`
- * is the serial console of a virtual machine.
+ * is the serial console of a virtual machine, `command` what a simulation request runs in it.
  */
-export const SpoolStream = z.enum(['stdout', 'stderr', 'boot']);
+export const SpoolStream = z.enum(['stdout', 'stderr', 'boot', 'command']);
 export type SpoolStream = z.infer<typeof SpoolStream>;
+
+/** What a run wrote itself: all but the words about what is run. */
+export const writtenStreams = SpoolStream.exclude(['command']).options;
 
 const ByteCount = z.int().min(0);
 /** Bytes per stream. */
-export const Offsets = z.object({ stdout: ByteCount, stderr: ByteCount, boot: ByteCount });
+export const Offsets = z.object({
+  stdout: ByteCount,
+  stderr: ByteCount,
+  boot: ByteCount,
+  /** Of an agent, or in a run directory, from before there was one. */
+  command: ByteCount.default(0),
+});
 export type Offsets = z.infer<typeof Offsets>;
 
 /** What `make` says for each stream. */
 export function perStream<T>(make: (stream: SpoolStream) => T): Record<SpoolStream, T> {
-  return { stdout: make('stdout'), stderr: make('stderr'), boot: make('boot') };
+  return { stdout: make('stdout'), stderr: make('stderr'), boot: make('boot'), command: make('command') };
 }
 
-export const totalBytes = ({ stdout, stderr, boot }: Offsets): number => stdout + stderr + boot;
+export const totalBytes = ({ stdout, stderr, boot, command }: Offsets): number =>
+  stdout + stderr + boot + command;
 
 export const sameOffsets = (a: Offsets, b: Offsets): boolean =>
   SpoolStream.options.every((stream) => a[stream] === b[stream]);
@@ -98,6 +110,55 @@ export interface LogDigest {
   sha256: Record<SpoolStream, string>;
 }
 
+/** What a simulation request does in its machine. */
+export const RunPlan = z.object({
+  commands: z.array(RequestCommand),
+  stopOnFailure: z.boolean(),
+  env: z.record(z.string(), z.string()),
+  files: z.array(z.object({ path: z.string(), mode: z.string(), base64: z.string() })),
+  artifacts: z.array(z.string()),
+});
+export type RunPlan = z.infer<typeof RunPlan>;
+
+/** How far a simulation request has come. Each report is the whole truth, and replaces the one before. */
+export const RunProgress = z.object({
+  channel: RequestChannel.nullable(),
+  readyAt: Timestamp.nullable(),
+  /** In order of the plan. */
+  commands: z.array(
+    z.object({
+      status: CommandStatus,
+      exitCode: z.int().nullable(),
+      startedAt: Timestamp.nullable(),
+      finishedAt: Timestamp.nullable(),
+      stdoutBytes: ByteCount.nullable(),
+      stderrBytes: ByteCount.nullable(),
+    }),
+  ),
+  artifacts: z.array(
+    z.object({
+      index: z.int(),
+      sizeBytes: ByteCount.nullable(),
+      isFolder: z.boolean(),
+      reason: z.string().nullable(),
+    }),
+  ),
+  /** The disks of the machine were kept. */
+  kept: z.boolean(),
+});
+export type RunProgress = z.infer<typeof RunProgress>;
+
+/** Largest piece of an artifact, in bytes. */
+export const maxArtifactPiece = 1024 * 1024;
+
+/** A piece of a file that was fetched out of the machine. */
+export interface ArtifactPiece {
+  index: number;
+  /** Byte offset of the first byte. */
+  offset: number;
+  bytes: Uint8Array;
+}
+
 /** How a run ended. */
 export interface RunOutcome {
   status: 'done' | 'failed' | 'cancelled' | 'timed_out' | 'lost';
@@ -153,6 +214,12 @@ export interface AgentApi {
    * `wrong-offset`: something else is stored by now.
    */
   cut(ref: JobRef, from: Offsets, to: Offsets, lines: string[]): Promise<AppendResult>;
+  /** Of a simulation request. null: the lease is lost, or it has none. */
+  plan(ref: JobRef): Promise<RunPlan | null>;
+  /** False: the lease is lost. */
+  progress(ref: JobRef, progress: RunProgress): Promise<boolean>;
+  /** False: the lease is lost. A piece that is there already changes nothing. */
+  artifact(ref: JobRef, piece: ArtifactPiece): Promise<boolean>;
   /** Of what is stored, or of what is stored behind this event. null: the lease is lost. */
   digest(ref: JobRef, afterSeq?: number): Promise<LogDigest | null>;
   /**

@@ -1,6 +1,7 @@
 export * from './agent.ts';
 export * from './agent-routes.ts';
 export * from './agents.ts';
+export * from './command-text.ts';
 export * from './errors.ts';
 export * from './hosts.ts';
 export * from './ids.ts';

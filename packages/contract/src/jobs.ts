@@ -1,26 +1,13 @@
 import { z } from 'zod';
 import { AgentName } from './agents.ts';
+import { EnvName, maxArgumentBytes, maxCommandLength, Priority } from './command-text.ts';
 import { HostId, JobId, VmId, WorkspaceId } from './ids.ts';
 import { LogKept } from './log-kept.ts';
 import { JobStatus, JobType } from './states.ts';
 import { Directory, noNul, Timestamp } from './text.ts';
 
-/** Longest command, in characters. */
-export const maxCommandLength = 32_768;
-/** The kernel's limit for one argument, with its final NUL (MAX_ARG_STRLEN in Linux). */
-export const maxArgumentBytes = 131_072;
-
 /** A shorter value would turn half of every log into stars. */
 const minSecretLength = 4;
-
-export const EnvName = z
-  .string()
-  .regex(
-    /^[A-Za-z_][A-Za-z0-9_]*$/,
-    'must be a shell variable name: letters, digits and _, not starting with a digit',
-  );
-
-export const Priority = z.int().min(-100).max(100);
 
 /** What to run: the payload of `execute-command` and the body of `POST /jobs`. */
 export const JobSubmission = z.strictObject({

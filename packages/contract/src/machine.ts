@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DiskId, VmId } from './ids.ts';
 import { DiskFormat } from './images.ts';
+import { RequestChannel } from './requests.ts';
 import { VmDisplay, VmName, VmNetwork } from './vms.ts';
 
 /** A file below the storage path of whoever runs the machine, as `vms/<id>/root.qcow2` or `images/debian.qcow2`. */
@@ -15,6 +16,25 @@ export const MachineDisk = z.object({
   chain: z.array(z.object({ file: StoredFile, format: DiskFormat })).optional(),
 });
 export type MachineDisk = z.infer<typeof MachineDisk>;
+
+/** What makes a machine the throw-away one of a simulation request. */
+export const MachineRequest = z.object({
+  /** Disks of the machine that are made for it, each on what is only read, nearest first; on nothing: an empty one. */
+  overlays: z.array(
+    z.object({
+      file: StoredFile,
+      sizeBytes: z.int(),
+      below: z.array(z.object({ file: StoredFile, format: DiskFormat })),
+    }),
+  ),
+  /** From its start until a channel must have answered. */
+  readySeconds: z.number(),
+  channel: RequestChannel.nullable(),
+  keepOnFailure: z.boolean(),
+  /** Of all artifacts together. */
+  maxArtifactBytes: z.int(),
+});
+export type MachineRequest = z.infer<typeof MachineRequest>;
 
 /** What an agent needs to run a machine: it travels with the job of type `vm`. */
 export const MachineSpec = z.object({
@@ -39,5 +59,13 @@ export const MachineSpec = z.object({
   display: VmDisplay,
   /** For QEMU, from a template file: whoever writes there is trusted. */
   arguments: z.array(z.string()),
+  /** null: it is somebody's machine, and runs until it is stopped. */
+  request: MachineRequest.nullable().default(null),
 });
 export type MachineSpec = z.infer<typeof MachineSpec>;
+
+/** What the job's machine is thrown away after; null: it is not. */
+export function machineRequestOf(vm: unknown): MachineRequest | null {
+  const spec = MachineSpec.safeParse(vm);
+  return spec.success ? spec.data.request : null;
+}

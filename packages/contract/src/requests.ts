@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { BatchId, RequestId } from './ids.ts';
-import { EnvName, maxArgumentBytes, maxCommandLength } from './jobs.ts';
+import { EnvName, maxArgumentBytes, maxCommandLength, Priority } from './command-text.ts';
 import { LogKept } from './log-kept.ts';
 import { JobStatus, LogStream } from './states.ts';
 import { Name, noNul, Timestamp } from './text.ts';
@@ -101,7 +101,7 @@ const options = {
     .boolean()
     .default(true)
     .describe('The first command that fails is the last one; false: the others run all the same'),
-  priority: z.int().min(-100).max(100).default(0).describe('The higher runs first'),
+  priority: Priority.default(0).describe('The higher runs first'),
   labels: Labels.default({}).describe('For finding it again'),
   keep_on_failure: z
     .boolean()
@@ -240,7 +240,8 @@ export const SimulationRequest = z.object({
   updated_at: Timestamp,
   created_by: z.string(),
   agent: z.string().nullable(),
-  attempt: z.int().describe('Times that an agent took it'),
+  attempt: z.int().describe('Counts from 1'),
+  place: z.int().nullable().describe('In the queue, from 1; null: it does not wait'),
   priority: z.int(),
   labels: z.record(z.string(), z.string()),
   batch: BatchId.nullable(),

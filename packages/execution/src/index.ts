@@ -11,8 +11,16 @@ export {
   type ProcessIdentity,
   type ProcessTable,
 } from './process.ts';
-export { readIdentity, runDirectoryExists } from './run-directory.ts';
-export { StartError, type Run, type RunEnd, type RunSpec, type Strategy } from './run.ts';
+export { readIdentity, runDirectoryExists, signalOfExitCode, spoolSizes } from './run-directory.ts';
+export {
+  StartError,
+  type LogPlace,
+  type RequestLink,
+  type Run,
+  type RunEnd,
+  type RunSpec,
+  type Strategy,
+} from './run.ts';
 export { SpoolReader, watchDirectory } from './spool.ts';
 export { createSshClient, type SshClient, type SshClientOptions, type SshTarget } from './ssh/client.ts';
 export { createSshHosts, type RemoteAnswer, type RemoteCall, type SshHosts } from './ssh/hosts.ts';

@@ -137,7 +137,7 @@ describe('claimBeginning', () => {
 it('measures the spool, also where there is none', async () => {
   expect(await runDirectoryExists(home.path)).toBe(true);
   expect(await runDirectoryExists(join(home.path, 'nowhere'))).toBe(false);
-  expect(spoolSizes(home.path)).toEqual({ stdout: 0, stderr: 0, boot: 0 });
+  expect(spoolSizes(home.path)).toEqual({ stdout: 0, stderr: 0, boot: 0, command: 0 });
   await writeFile(join(home.path, 'stderr'), 'abc');
-  expect(spoolSizes(home.path)).toEqual({ stdout: 0, stderr: 3, boot: 0 });
+  expect(spoolSizes(home.path)).toEqual({ stdout: 0, stderr: 3, boot: 0, command: 0 });
 });

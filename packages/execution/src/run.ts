@@ -1,4 +1,4 @@
-import type { Host, JobType } from '@vmo/contract';
+import type { ArtifactPiece, Host, JobType, RunPlan, RunProgress } from '@vmo/contract';
 
 /** Everything that a strategy needs to start or find one run. */
 export interface RunSpec {
@@ -17,6 +17,26 @@ export interface RunSpec {
   directory: string;
   /** Words for the log from the middle of the run, such as a lost link. */
   notice: (line: string) => void;
+  /** Simulation requests only. */
+  request?: RequestLink;
+}
+
+/** What a simulation request asks of the server, and tells it. Each call is repeated until it is taken. */
+export interface RequestLink {
+  plan(): Promise<RunPlan>;
+  /** The latest is told; what it replaces may be left out. Resolves when it, or a later one, is stored. */
+  progress(progress: RunProgress): Promise<void>;
+  artifact(piece: ArtifactPiece): Promise<void>;
+}
+
+/**
+ * A place in the log: what stands in `command` before this byte of it comes after these bytes of the output, and before
+ * the next ones.
+ */
+export interface LogPlace {
+  command: number;
+  stdout: number;
+  stderr: number;
 }
 
 /** How a run ended, with its spool complete. */
@@ -34,6 +54,8 @@ export type RunEnd =
     }
   /** The command never began, and never will. */
   | { kind: 'not-started'; reason: string }
+  /** It ended, and not by an exit of what it was to run. */
+  | { kind: 'failed'; reason: string; startedAt: Date; finishedAt: Date; leftovers: string[] }
   /** The run is gone and left no exit record. `dead`: for sure, nothing of it is alive. */
   | { kind: 'lost'; reason: string; dead?: true };
 
@@ -54,6 +76,11 @@ export interface Run {
   suspend(): Promise<boolean>;
   /** Lets it go on (SIGCONT). */
   resume(): Promise<void>;
+  /**
+   * Where the words of the stream `command` belong, in order; absent: it has none. What was written before this call is
+   * behind every place that it does not name yet.
+   */
+  places?(): readonly LogPlace[];
   /** Stops watching. The run goes on. */
   detach(): void;
 }

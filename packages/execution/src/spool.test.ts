@@ -21,7 +21,7 @@ afterEach(async () => {
   await home[Symbol.asyncDispose]();
 });
 
-const none: Offsets = { stdout: 0, stderr: 0, boot: 0 };
+const none: Offsets = { stdout: 0, stderr: 0, boot: 0, command: 0 };
 const write = (stream: SpoolStream, bytes: Uint8Array | string) => writeFile(join(home.path, stream), bytes);
 const decode = (bytes: Uint8Array) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 
@@ -61,7 +61,7 @@ describe('SpoolReader', () => {
   it('reads both streams, each from its own offset', async () => {
     await write('stdout', '0123456789');
     await write('stderr', 'abcdef');
-    const chunks = await readAll(null, { stdout: 7, stderr: 2, boot: 0 });
+    const chunks = await readAll(null, { stdout: 7, stderr: 2, boot: 0, command: 0 });
     expect(joined(chunks).toString()).toBe('789');
     expect(joined(chunks, 'stderr').toString()).toBe('cdef');
   });
@@ -70,22 +70,26 @@ describe('SpoolReader', () => {
     await write('stdout', 'one\n');
     expect(joined(await readAll(null)).toString()).toBe('one\n');
     await appendFile(join(home.path, 'stdout'), 'two\n');
-    expect(joined(await readAll(null, { stdout: 4, stderr: 0, boot: 0 })).toString()).toBe('two\n');
+    expect(joined(await readAll(null, { stdout: 4, stderr: 0, boot: 0, command: 0 })).toString()).toBe(
+      'two\n',
+    );
     expect(joined(await readAll(null)).toString()).toBe('one\ntwo\n');
   });
 
   it('waits for the rest of a character, until the end', async () => {
     await write('stdout', Buffer.from([0x61, 0xe2, 0x82]));
     expect(joined(await readAll(null))).toEqual(Buffer.from([0x61]));
-    expect(await reader.read({ stdout: 1, stderr: 0, boot: 0 }, null)).toEqual([]);
-    expect(joined(await readAll({ stdout: 3, stderr: 0, boot: 0 }))).toEqual(Buffer.from([0x61, 0xe2, 0x82]));
+    expect(await reader.read({ stdout: 1, stderr: 0, boot: 0, command: 0 }, null)).toEqual([]);
+    expect(joined(await readAll({ stdout: 3, stderr: 0, boot: 0, command: 0 }))).toEqual(
+      Buffer.from([0x61, 0xe2, 0x82]),
+    );
     await appendFile(join(home.path, 'stdout'), Buffer.from([0xac]));
-    expect(joined(await readAll(null, { stdout: 1, stderr: 0, boot: 0 })).toString()).toBe('€');
+    expect(joined(await readAll(null, { stdout: 1, stderr: 0, boot: 0, command: 0 })).toString()).toBe('€');
   });
 
   it('reads nothing behind the end of a run, whatever a process that it left behind writes', async () => {
     await write('stdout', Buffer.from('end€late'));
-    expect(joined(await readAll({ stdout: 4, stderr: 0, boot: 0 }))).toEqual(
+    expect(joined(await readAll({ stdout: 4, stderr: 0, boot: 0, command: 0 }))).toEqual(
       Buffer.from([0x65, 0x6e, 0x64, 0xe2]),
     );
   });
@@ -94,9 +98,12 @@ describe('SpoolReader', () => {
     await write('stdout', 'a long line\n');
     expect(joined(await readAll(null)).length).toBe(12);
     await truncate(join(home.path, 'stdout'), 3);
-    expect(await reader.read({ stdout: 12, stderr: 0, boot: 0 }, { stdout: 12, stderr: 0, boot: 0 })).toEqual(
-      [],
-    );
+    expect(
+      await reader.read(
+        { stdout: 12, stderr: 0, boot: 0, command: 0 },
+        { stdout: 12, stderr: 0, boot: 0, command: 0 },
+      ),
+    ).toEqual([]);
   });
 
   it('cuts a line of 5 MB into chunks between its characters', async () => {
@@ -125,7 +132,7 @@ describe('SpoolReader', () => {
         await reader.close();
         const whole = random ? randomBytes(length) : Buffer.alloc(length, pattern);
         await write('stdout', whole);
-        const chunks = await readAll({ stdout: whole.length, stderr: 0, boot: 0 });
+        const chunks = await readAll({ stdout: whole.length, stderr: 0, boot: 0, command: 0 });
         expect(joined(chunks).equals(whole)).toBe(true);
         expect(chunks.map((chunk) => decode(chunk.bytes)).join('') === decode(whole)).toBe(true);
       }),
@@ -177,12 +184,12 @@ it('hides secrets however the output comes, the same each time it is read, and i
       await take(null);
       expect(expected.startsWith(shown)).toBe(true);
     }
-    const end = { stdout: text.length, stderr: 0, boot: 0 };
+    const end = { stdout: text.length, stderr: 0, boot: 0, command: 0 };
     await take(end);
     expect(shown).toBe(expected);
     // From any place, as after a restart.
     for (let from = 0; from < text.length; from++) {
-      const [chunk] = await masked.read({ stdout: from, stderr: 0, boot: 0 }, end);
+      const [chunk] = await masked.read({ stdout: from, stderr: 0, boot: 0, command: 0 }, end);
       expect(decode(chunk?.bytes ?? Buffer.alloc(0))).toBe(expected.slice(from));
     }
     const digest = createHash('sha256').update(expected).digest('hex');

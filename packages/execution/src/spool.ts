@@ -92,12 +92,14 @@ export class SpoolReader {
   /**
    * What stands after `offsets`, about 512 KiB per stream at most; empty when there is nothing new.
    * @param end where the streams of a run that has ended end: nothing behind is read, and an unfinished character
-   * before it is given as it is. null: the run goes on
+   * before it is given as it is. null, or Infinity for a stream: it goes on
+   * @param upTo nothing behind is read now
    */
-  async read(offsets: Offsets, end: Offsets | null): Promise<SpoolChunk[]> {
+  async read(offsets: Offsets, end: Offsets | null, upTo: Offsets | null = null): Promise<SpoolChunk[]> {
     const chunks: SpoolChunk[] = [];
     for (const stream of this.#streams) {
-      chunks.push(...(await this.#readStream(stream, offsets[stream], end?.[stream] ?? null)));
+      const stop = Math.min(end?.[stream] ?? Infinity, upTo?.[stream] ?? Infinity);
+      chunks.push(...(await this.#readStream(stream, offsets[stream], stop, end?.[stream] ?? null)));
     }
     return chunks;
   }
@@ -178,10 +180,15 @@ export class SpoolReader {
     return source.base + size;
   }
 
-  async #readStream(stream: SpoolStream, offset: number, end: number | null): Promise<SpoolChunk[]> {
+  async #readStream(
+    stream: SpoolStream,
+    offset: number,
+    stop: number,
+    end: number | null,
+  ): Promise<SpoolChunk[]> {
     const source = await this.#source(stream);
     if (!source) return [];
-    const size = Math.min(await this.#sizeOf(stream, source, offset), end ?? Infinity);
+    const size = Math.min(await this.#sizeOf(stream, source, offset), stop);
     if (size <= offset) return [];
     const { bytes, held } = await this.#read(source, offset, Math.min(size - offset, readBytes));
     const ts = new Date();

@@ -20,6 +20,10 @@ export interface Driver {
   connect(id: string): Promise<Machine | null>;
   /** Takes away what was made on the host for a machine that has ended, as its network device. May be called again. */
   release(id: string): Promise<void>;
+  /** The Unix socket of the runner in the machine of a simulation request. */
+  controlSocket(id: string): Promise<string>;
+  /** Removes what a throw-away machine has left behind, with `keepDisks` all but its disks. May be called again. */
+  discard(id: string, keepDisks: boolean): Promise<void>;
   /** Hypervisor processes that are none of ours, with what speaks for it. They are never touched. */
   strangers(ours: ReadonlySet<string>): Promise<Stranger[]>;
   /** Lets go of everything; machines run on. */

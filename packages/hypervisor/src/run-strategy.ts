@@ -1,9 +1,10 @@
-import { MachineSpec } from '@vmo/contract';
+import { MachineSpec, type RunPlan } from '@vmo/contract';
 import { StartError, type Run, type RunSpec, type Strategy } from '@vmo/execution';
 import { writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DriverError, type Driver, type LadderTimes } from './driver.ts';
 import { rungWords } from './qemu/words.ts';
+import { RequestRun } from './request/run.ts';
 import { within } from './within.ts';
 
 export interface VmRunOptions {
@@ -29,14 +30,22 @@ const ladderWithin = (ms: number): LadderTimes => ({
 
 /**
  * Runs machines as jobs of type `vm`: `stdout` and `stderr` of the run directory are the hypervisor's own words, `boot`
- * is the serial console from the first byte.
+ * is the serial console from the first byte. Those of a machine that is thrown away are what is run in it.
  */
 export function createVmRunStrategy({ driver, local }: VmRunOptions): Strategy {
+  async function follow(spec: RunSpec, machine: MachineSpec, plan: RunPlan | null, run: Run): Promise<Run> {
+    const { id, request } = machine;
+    if (!request || !plan || !spec.request) return wrap(driver, id, run);
+    const controlSocket = await driver.controlSocket(id);
+    return new RequestRun({ id, request, spec, link: spec.request, plan, driver, run, controlSocket });
+  }
+
   return {
     type: 'vm',
 
     async start(spec) {
       const machine = readSpec(spec);
+      const plan = await planOf(spec, machine);
       const prepared = await driver
         .prepare(machine, { runDirectory: spec.directory })
         .catch((error: unknown) => {
@@ -54,19 +63,27 @@ export function createVmRunStrategy({ driver, local }: VmRunOptions): Strategy {
         env: prepared.environment,
       };
       try {
-        return wrap(driver, machine.id, await local.start(inner));
+        return await follow(spec, machine, plan, await local.start(inner));
       } catch (error) {
         await driver.release(machine.id);
+        if (machine.request) await driver.discard(machine.id, false);
         throw error;
       }
     },
 
     async adopt(spec) {
       const machine = readSpec(spec);
+      const plan = await planOf(spec, machine);
       const run = await local.adopt(spec);
-      return run && wrap(driver, machine.id, run);
+      if (run) return follow(spec, machine, plan, run);
+      if (machine.request) await driver.discard(machine.id, false);
+      return null;
     },
   };
+}
+
+function planOf({ request }: RunSpec, machine: MachineSpec): Promise<RunPlan> | null {
+  return machine.request && request ? request.plan() : null;
 }
 
 function readSpec(spec: RunSpec): MachineSpec {

@@ -2,6 +2,7 @@ import {
   AppendHead,
   CodedError,
   maxAppendBytes,
+  maxArtifactPiece,
   parseInput,
   type agentRoutes,
   type SpoolChunk,
@@ -30,13 +31,13 @@ function workerOf({ principal }: RequestContext): AgentPrincipal {
   throw new CodedError('FORBIDDEN', 'this is for agents: use the token of one');
 }
 
-async function readAll(request: Request): Promise<Buffer> {
+async function readAll(request: Request, maxBytes: number): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
     size += part.length;
-    if (size > maxAppendBytes + maxHeadBytes)
-      throw new CodedError('BODY_TOO_LARGE', `more than ${String(maxAppendBytes)} bytes in one append`);
+    if (size > maxBytes)
+      throw new CodedError('BODY_TOO_LARGE', `more than ${String(maxBytes)} bytes at once`);
     parts.push(part);
   }
   return Buffer.concat(parts);
@@ -54,7 +55,7 @@ function parseHead(line: string): AppendHead {
 
 /** The pieces of an append: a line of JSON, then their bytes. */
 async function readChunks(request: Request): Promise<SpoolChunk[]> {
-  const body = await readAll(request);
+  const body = await readAll(request, maxAppendBytes + maxHeadBytes);
   const end = body.indexOf(0x0a);
   const { chunks } = parseHead(body.subarray(0, Math.max(end, 0)).toString());
   let at = end + 1;
@@ -120,6 +121,17 @@ export function createAgentHandlers({
     agentKeepNewest: async ({ params, body: { fence, tailBytes, lines } }, context) => ({
       kept: await apiOf(context).keepNewest({ ...params, fence }, tailBytes, lines),
     }),
+    agentPlan: async ({ params, body }, context) => ({
+      plan: await apiOf(context).plan({ ...params, ...body }),
+    }),
+    agentProgress: async ({ params, body: { fence, progress } }, context) => ({
+      kept: await apiOf(context).progress({ ...params, fence }, progress),
+    }),
+    agentArtifact: async ({ params: { jobId, index }, query: { fence, offset } }, context) => {
+      const api = apiOf(context);
+      const bytes = await readAll(context.request, maxArtifactPiece);
+      return { kept: await api.artifact({ jobId, fence }, { index, offset, bytes }) };
+    },
     agentDigest: async ({ params, body: { fence, afterSeq } }, context) => ({
       digest: await apiOf(context).digest({ ...params, fence }, afterSeq),
     }),

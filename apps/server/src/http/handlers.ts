@@ -1,14 +1,13 @@
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import {
   LogStream,
-  SpoolStream,
   type Readiness,
   type RouteInput,
   type RouteName,
   type RouteOutput,
   type ServerInfo,
   type Setting,
+  writtenStreams,
 } from '@vmo/contract';
 import type { CookieOptions, Request, Response } from 'express';
 import type { Agents } from '../agents/index.ts';
@@ -16,10 +15,12 @@ import { sessionCookie, type Auth, type Principal } from '../auth/index.ts';
 import type { Hosts } from '../hosts/index.ts';
 import type { Jobs } from '../jobs/index.ts';
 import type { Actor } from '../kernel/actor.ts';
+import type { Requests } from '../requests/index.ts';
 import type { Vms } from '../vms/index.ts';
 import type { Workspaces } from '../workspaces/index.ts';
 import { createRequestHandlers } from './request-handlers.ts';
 import { createAgentHandlers, type AgentNewsBoard } from './agent-handlers.ts';
+import { sendBytes } from './send-bytes.ts';
 import { createVmHandlers } from './vm-handlers.ts';
 
 export interface RequestContext {
@@ -47,6 +48,7 @@ export interface HandlerDependencies {
   workspaces: Workspaces;
   hosts: Hosts;
   vms: Vms;
+  requests: Requests;
   tls: boolean;
   info: () => ServerInfo;
   settings: () => Setting[];
@@ -142,7 +144,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       test: await hosts.trust(actor, params.hostId, body.fingerprint),
     }),
     ...createVmHandlers(dependencies.vms),
-    ...createRequestHandlers(),
+    ...createRequestHandlers(dependencies.requests),
     ...createAgentHandlers(dependencies),
   };
 }
@@ -152,20 +154,10 @@ function toSession({ actor, expiresAt }: Principal) {
 }
 
 function logStreams(stream: RouteInput<'getLog'>['query']['stream']): readonly LogStream[] {
-  if (stream === undefined) return SpoolStream.options;
+  if (stream === undefined) return writtenStreams;
   return stream === 'all' ? LogStream.options : [stream];
 }
 
 async function* toJsonLines(rows: AsyncIterable<object>): AsyncGenerator<string> {
   for await (const row of rows) yield `${JSON.stringify(row)}\n`;
-}
-
-/** Sends as fast as the reader reads. A reader that goes away ends the reading of the log, and is no error. */
-async function sendBytes(log: NodeJS.ReadableStream, response: Response): Promise<void> {
-  try {
-    await pipeline(log, response);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE') return;
-    throw error;
-  }
 }

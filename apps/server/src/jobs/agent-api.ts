@@ -7,6 +7,7 @@ import {
   JobId,
   perStream,
   sameOffsets,
+  totalBytes,
   type AgentApi,
   type AppendResult,
   type JobEvent,
@@ -17,6 +18,7 @@ import {
 } from '@vmo/contract';
 import type { Agents } from '../agents/index.ts';
 import type { Hosts } from '../hosts/index.ts';
+import type { Artifacts } from './artifacts.ts';
 import { createClaims } from './claims.ts';
 import { digestOf } from './digest.ts';
 import {
@@ -31,6 +33,7 @@ import {
   type PackedChunk,
 } from './log.ts';
 import { dropBetween, endHead } from './log-repository.ts';
+import { findPlan, storeProgress } from './plans-repository.ts';
 import { parseQueue, type Taker } from './queue.ts';
 import { findJob, listAssigned, listCancelled, lockJob, toJob, type JobRow } from './repository.ts';
 import type { Secrets } from './secrets.ts';
@@ -42,6 +45,7 @@ export interface AgentApiDeps {
   service: JobService;
   hosts: Pick<Hosts, 'get'>;
   secrets: Secrets;
+  artifacts: Artifacts;
   agents: Pick<Agents, 'renew'>;
 }
 
@@ -53,7 +57,7 @@ const minus = (a: Offsets, b: Offsets): Offsets => perStream((stream) => a[strea
 
 /** An agent counts the bytes of its attempt; the log goes on behind those of the attempts before. */
 function atBase(chunks: readonly PackedChunk[], base: Offsets): readonly PackedChunk[] {
-  if (base.stdout === 0 && base.stderr === 0 && base.boot === 0) return chunks;
+  if (totalBytes(base) === 0) return chunks;
   return chunks.map((chunk) => {
     const { stream, offset } = chunk;
     return offset === null || !isSpool(stream) ? chunk : { ...chunk, offset: offset + base[stream] };
@@ -74,6 +78,7 @@ export function createAgentApi({
   service,
   hosts,
   secrets,
+  artifacts,
   agents,
 }: AgentApiDeps): (taker: Taker) => AgentApi {
   const ends = new Map<JobId, Written>();
@@ -252,6 +257,28 @@ export function createAgentApi({
         });
         if (!events) return false;
         service.tellEvents(ref.jobId, events);
+        return true;
+      },
+
+      async plan(ref) {
+        const row = await findJob(db, ref.jobId);
+        return isOurs(row, ref) ? findPlan(db, ref.jobId) : null;
+      },
+
+      async progress(ref, progress) {
+        const row = await held(ref, async (trx, locked) => {
+          await storeProgress(trx, ref.jobId, progress);
+          return locked;
+        });
+        if (!row) return false;
+        await service.tell({ row, events: [] });
+        return true;
+      },
+
+      async artifact(ref, piece) {
+        const row = await findJob(db, ref.jobId);
+        if (!isOurs(row, ref) || isFinal(toJob(row).status)) return false;
+        await artifacts.write(ref.jobId, piece);
         return true;
       },
 

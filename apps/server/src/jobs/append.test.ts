@@ -1,4 +1,4 @@
-import { JobId, canTransition, type Offsets, type SpoolChunk, type SpoolStream } from '@vmo/contract';
+import { JobId, SpoolStream, canTransition, type Offsets, type SpoolChunk } from '@vmo/contract';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
@@ -20,19 +20,21 @@ async function takeJob() {
   return ref;
 }
 
+const nothing = { boot: Buffer.alloc(0), command: Buffer.alloc(0) };
+
 const piece = (stream: SpoolStream, whole: Buffer, from: number, to: number): SpoolChunk => ({
   ...{ stream, offset: from, ts: new Date() },
   bytes: whole.subarray(from, to),
 });
 
 async function expectStored(jobId: JobId, whole: Record<SpoolStream, Buffer>): Promise<void> {
-  for (const stream of ['stdout', 'stderr'] as const)
+  for (const stream of SpoolStream.options)
     expect((await cockpit.bytes(jobId, stream)).equals(whole[stream])).toBe(true);
   const events = await cockpit.events(jobId);
   expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1));
   expect(await cockpit.jobs.get(jobId)).toMatchObject({
     lastSeq: events.length,
-    logBytes: whole.stdout.length + whole.stderr.length,
+    logBytes: SpoolStream.options.reduce((sum, stream) => sum + whole[stream].length, 0),
   });
 }
 
@@ -42,7 +44,7 @@ describe('append', () => {
       .uint8Array({ minLength: 1, maxLength: 3_000, size: 'max' })
       .map((list) => Buffer.from(list));
     const step = fc.record({
-      stream: fc.constantFrom<SpoolStream>('stdout', 'stderr'),
+      stream: fc.constantFrom(...SpoolStream.options),
       back: fc.integer({ min: -40, max: 60 }),
       sizes: fc.array(fc.integer({ min: 1, max: 1_500 }), { minLength: 1, maxLength: 3 }),
       how: fc.constantFrom('once', 'once', 'twice', 'at once', 'stale', 'killed'),
@@ -50,9 +52,9 @@ describe('append', () => {
     await fc.assert(
       fc.asyncProperty(bytes, bytes, fc.array(step, { maxLength: 12 }), async (stdout, stderr, steps) => {
         const agentApi = cockpit.apiOf('a');
-        const whole = { stdout, stderr, boot: Buffer.alloc(0) };
+        const whole = { stdout, stderr, boot: stdout, command: stderr };
         const ref = await takeJob();
-        const stored: Offsets = { stdout: 0, stderr: 0, boot: 0 };
+        const stored: Offsets = { stdout: 0, stderr: 0, boot: 0, command: 0 };
         for (const { stream, back, sizes, how } of steps) {
           const length = whole[stream].length;
           const from = Math.min(Math.max(stored[stream] - back, 0), length);
@@ -83,7 +85,7 @@ describe('append', () => {
               expect(await agentApi.append(ref, chunks)).toEqual(answer);
           }
         }
-        for (const stream of ['stdout', 'stderr'] as const) {
+        for (const stream of SpoolStream.options) {
           const rest = piece(stream, whole[stream], stored[stream], whole[stream].length);
           await agentApi.append(ref, rest.bytes.length > 0 ? [rest] : []);
         }
@@ -109,8 +111,8 @@ describe('append', () => {
       ...{ finishedAt: new Date(), lines: ['exit 0'] },
     };
     const whole = Buffer.from('abc\n');
-    const sizes = { stdout: 4, stderr: 0, boot: 0 };
-    const missing = { status: 'wrong-offset', offsets: { stdout: 0, stderr: 0, boot: 0 } };
+    const sizes = { stdout: 4, stderr: 0, boot: 0, command: 0 };
+    const missing = { status: 'wrong-offset', offsets: { stdout: 0, stderr: 0, boot: 0, command: 0 } };
     expect(await agentApi.finish(ref, outcome, sizes)).toEqual(missing);
     await agentApi.append(ref, [piece('stdout', whole, 0, 4)]);
     const accepted = { status: 'accepted', offsets: sizes };
@@ -120,7 +122,7 @@ describe('append', () => {
     await agentApi.note(ref, ['late']);
     expect(await agentApi.started(ref, new Date(), ['late'])).toBe(false);
     expect(await agentApi.finish({ ...ref, fence: 7 }, outcome, sizes)).toEqual({ status: 'lease-lost' });
-    await expectStored(ref.jobId, { stdout: whole, stderr: Buffer.alloc(0), boot: Buffer.alloc(0) });
+    await expectStored(ref.jobId, { stdout: whole, stderr: Buffer.alloc(0), ...nothing });
   });
 
   it('knows nothing of a job that does not exist', async () => {
@@ -175,7 +177,7 @@ it('a job only ever moves as the table of states allows, whatever is asked of it
                   },
                   ...{ finishedAt: new Date(), lines: [what] },
                 },
-                { stdout: before.logBytes, stderr: 0, boot: 0 },
+                { stdout: before.logBytes, stderr: 0, boot: 0, command: 0 },
               );
           }
         };

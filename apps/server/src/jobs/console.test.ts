@@ -56,9 +56,10 @@ beforeEach(async () => {
   const spec = {
     ...{ id: vmId, name: 'talker', cpus: 1, maxCpus: 1, memoryMib: 64, maxMemoryMib: 64 },
     ...{ boot: { from: 'disk' }, network: { mode: 'none' }, display: 'none', disks: [], arguments: [] },
+    request: null,
   } satisfies MachineSpec;
   const run = { vmId, spec, command: 'a machine' };
-  ({ id } = await cockpit.jobs.submitMachine(owner, run, () => Promise.resolve()));
+  ({ id } = (await cockpit.jobs.submitMachine(owner, run, () => Promise.resolve())).job);
   await cockpit.when(id, ({ status }) => status === 'running');
 });
 afterEach(async () => {

@@ -107,6 +107,7 @@ export async function startCockpit(
     hosts,
     terminals: { screen: () => Promise.resolve(null), input: refuse, resize: refuse, openExternally: refuse },
     defaultDirectory: home.path,
+    artifactsDirectory: join(home.path, 'artifacts'),
     eventRetentionDays: 30,
     secretsKey: randomBytes(32),
     onMarksError: (error) => {

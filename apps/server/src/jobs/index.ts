@@ -8,6 +8,7 @@ import {
   type FindQuery,
   type FindRow,
   type Job,
+  type JobEvent,
   type JobFilter,
   type JobId,
   type JobPage,
@@ -23,11 +24,13 @@ import type { Actor } from '../kernel/actor.ts';
 import type { Bus } from '../kernel/bus.ts';
 import type { Agents } from '../agents/index.ts';
 import { createAgentApi } from './agent-api.ts';
+import { createArtifacts } from './artifacts.ts';
 import { readLines, type LinesRequest } from './lines.ts';
-import { createLog } from './log.ts';
+import { createLog, type LogRange } from './log.ts';
 import { listPartitions } from './log-repository.ts';
 import { createSweep } from './lapsed.ts';
 import { resolvePlace, type PlaceDeps } from './place.ts';
+import { filterKnown, listThrowAway } from './repository.ts';
 import { keepPartitions, type Expired } from './retention.ts';
 import type { Taker } from './queue.ts';
 import { findInLog } from './scan/find.ts';
@@ -47,6 +50,8 @@ export interface Jobs {
   submit(actor: Actor, submission: JobSubmission): Promise<{ job: Job; created: boolean }>;
   get(jobId: JobId): Promise<Job>;
   list(filter: JobFilter): Promise<JobPage>;
+  /** Those of these jobs that exist, in their order. */
+  byIds(jobIds: readonly string[]): Promise<Job[]>;
   cancel(actor: Actor, jobId: JobId): Promise<Job>;
   rerun(actor: Actor, jobId: JobId): Promise<Job>;
   /** A run of a machine. `also` is written in the same transaction. */
@@ -54,11 +59,21 @@ export interface Jobs {
     actor: Actor,
     run: MachineRun,
     also: (trx: Transaction<Database>, jobId: JobId) => Promise<void>,
-  ): Promise<Job>;
+  ): Promise<{ job: Job; created: boolean }>;
+  /** Holds back a job that waits, or lets it go on. */
+  setHold(actor: Actor, jobId: JobId, isHeld: boolean): Promise<Job>;
+  /** Deletes a job that has ended, with its log and artifacts. */
+  remove(actor: Actor, jobId: JobId): Promise<void>;
+  /** The bytes of a file that was fetched out of the machine of a job. @throws CodedError ARTIFACT_NOT_FOUND */
+  readArtifact(jobId: JobId, index: number, sizeBytes: number): Promise<Readable>;
+  /** Throw-away machines that may have a process: they are called as their jobs. */
+  throwAwayMachines(): Promise<string[]>;
   /** Adds lines of the cockpit's own to the log of a job, unless it has ended. */
   note(jobId: JobId, lines: readonly string[]): Promise<void>;
   /** Stored events after `afterSeq`, at most `limit` and about 1 MiB of output (always one when there is one). */
   readEvents(jobId: JobId, afterSeq: number, limit: number, maxBytes?: number): Promise<EventPage>;
+  /** Stored events of some streams; fewer than `limit` where they are large. */
+  logEntries(jobId: JobId, range: LogRange): Promise<JobEvent[]>;
   /** The exact bytes of the given streams in order of seq. */
   rawLog(jobId: JobId, streams: readonly LogStream[]): Promise<Readable>;
   terminal: {
@@ -101,6 +116,8 @@ export interface JobsDeps extends Omit<PlaceDeps, 'fleet'> {
   agents: Pick<Agents, 'fleet' | 'lapsed' | 'holdLapsed' | 'lease' | 'renew'>;
   eventRetentionDays: number;
   terminals: Terminals;
+  /** Where what was fetched out of machines is kept. */
+  artifactsDirectory: string;
   /** 32 bytes: seals the secret variables of jobs. */
   secretsKey: Buffer;
   /** A log could not be looked through; nothing else depends on it. */
@@ -112,6 +129,7 @@ export function createJobs(deps: JobsDeps): Jobs {
   const log = createLog(db);
   const secrets = createSecrets(deps.secretsKey);
   const { fleet } = deps.agents;
+  const artifacts = createArtifacts(deps.artifactsDirectory);
   const service = createJobService({
     ...{ db, bus, log, secrets, fleet },
     resolvePlace: (submission) => resolvePlace({ ...deps, fleet }, submission),
@@ -138,20 +156,36 @@ export function createJobs(deps: JobsDeps): Jobs {
     submit: service.submit,
     get: service.get,
     list: service.list,
+    byIds: service.byIds,
     cancel: service.cancel,
     rerun: service.rerun,
     submitMachine: service.submitMachine,
+    setHold: service.setHold,
+    async remove(actor, jobId) {
+      await service.remove(actor, jobId);
+      await artifacts.remove(jobId);
+    },
+    readArtifact: artifacts.read,
+    throwAwayMachines: () => listThrowAway(db),
     note: service.note,
     readEvents: async (jobId, afterSeq, limit, maxBytes) =>
       log.read(await service.find(jobId), afterSeq, limit, maxBytes),
+    logEntries: async (jobId, range) => log.entries(await service.find(jobId), range),
     rawLog: async (jobId, streams) => log.raw(await service.find(jobId), streams),
     lines: async (jobId, request) => readLines(db, await service.find(jobId), request),
     find: async (jobId, query) => findInLog(db, threads, await service.find(jobId), query),
     marks: async (jobId) => marks.get(await service.find(jobId)),
     terminal: createTerminalService({ db, service, terminals: deps.terminals }),
-    agentApi: createAgentApi({ db, log, service, secrets, hosts: deps.hosts, agents: deps.agents }),
+    agentApi: createAgentApi({
+      ...{ db, log, service, secrets, artifacts },
+      hosts: deps.hosts,
+      agents: deps.agents,
+    }),
     sweepLapsed: createSweep({ db, log, service, agents: deps.agents }),
-    keepPartitions: () => keepPartitions(db, deps.eventRetentionDays),
+    async keepPartitions() {
+      await artifacts.clean(deps.eventRetentionDays, (ids) => filterKnown(db, ids));
+      return keepPartitions(db, deps.eventRetentionDays);
+    },
     async expireLogs(actor) {
       const expired = await keepPartitions(db, deps.eventRetentionDays);
       await db

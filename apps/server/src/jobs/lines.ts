@@ -152,7 +152,7 @@ export async function readLines(db: Kysely<Database>, row: JobRow, request: Line
     }
     if (afterSeq >= row.last_seq) break;
   }
-  const open = new Set([row.stdout_line, row.stderr_line, row.boot_line]);
+  const open = new Set([row.stdout_line, row.stderr_line, row.boot_line, row.command_line]);
   return {
     ...page,
     from: assembly.first ?? from,

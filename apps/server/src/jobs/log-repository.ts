@@ -77,7 +77,8 @@ export async function appendInOneStatement(db: Db, appends: readonly Append[]): 
       end,
     }) => sql`(${at.id}::uuid, ${at.fence}::integer, ${at.last_seq}::integer, ${end.last_seq}::integer,
       ${end.line_counts}::integer[], ${end.stdout_bytes}::bigint, ${end.stderr_bytes}::bigint, ${end.boot_bytes}::bigint,
-      ${end.stdout_line}::integer, ${end.stderr_line}::integer, ${end.boot_line}::integer)`,
+      ${end.command_bytes}::bigint, ${end.stdout_line}::integer, ${end.stderr_line}::integer, ${end.boot_line}::integer,
+      ${end.command_line}::integer)`,
   );
   const rows = appends.flatMap(({ at, events }) =>
     events.map(
@@ -87,13 +88,16 @@ export async function appendInOneStatement(db: Db, appends: readonly Append[]): 
     ),
   );
   const { rows: moved } = await sql<{ id: string }>`
-    with wanted (id, fence, at_seq, last_seq, line_counts, stdout_bytes, stderr_bytes, boot_bytes, stdout_line, stderr_line, boot_line)
+    with wanted (id, fence, at_seq, last_seq, line_counts, stdout_bytes, stderr_bytes, boot_bytes, command_bytes,
+                 stdout_line, stderr_line, boot_line, command_line)
       as (values ${sql.join(ends)}),
     moved as (
       update jobs
       set last_seq = wanted.last_seq, line_counts = wanted.line_counts,
           stdout_bytes = wanted.stdout_bytes, stderr_bytes = wanted.stderr_bytes, boot_bytes = wanted.boot_bytes,
-          stdout_line = wanted.stdout_line, stderr_line = wanted.stderr_line, boot_line = wanted.boot_line
+          command_bytes = wanted.command_bytes,
+          stdout_line = wanted.stdout_line, stderr_line = wanted.stderr_line, boot_line = wanted.boot_line,
+          command_line = wanted.command_line
       from wanted
       where jobs.id = wanted.id and jobs.fence = wanted.fence and jobs.last_seq = wanted.at_seq
         and jobs.status in ('acknowledged', 'running')
@@ -118,9 +122,11 @@ export type LogEndColumns = Pick<
   | 'stdout_bytes'
   | 'stderr_bytes'
   | 'boot_bytes'
+  | 'command_bytes'
   | 'stdout_line'
   | 'stderr_line'
   | 'boot_line'
+  | 'command_line'
 >;
 
 /** Moves the counters of a locked job to where its log now ends. */
@@ -131,7 +137,7 @@ export async function moveLogEnd(trx: Db, jobId: string, end: LogEndColumns): Pr
 /** The log of a locked job goes on at these bytes; a line that was in the middle has lost its rest. */
 export async function leaveOut(
   trx: Db,
-  job: Pick<JobRow, 'id' | 'stdout_bytes' | 'stderr_bytes' | 'boot_bytes' | 'cut_bytes'>,
+  job: Pick<JobRow, 'id' | 'stdout_bytes' | 'stderr_bytes' | 'boot_bytes' | 'command_bytes' | 'cut_bytes'>,
   to: Offsets,
 ): Promise<void> {
   await trx
@@ -140,10 +146,18 @@ export async function leaveOut(
       stdout_bytes: to.stdout,
       stderr_bytes: to.stderr,
       boot_bytes: to.boot,
+      command_bytes: to.command,
       stdout_line: null,
       stderr_line: null,
       boot_line: null,
-      cut_bytes: job.cut_bytes + totalBytes(to) - job.stdout_bytes - job.stderr_bytes - job.boot_bytes,
+      command_line: null,
+      cut_bytes:
+        job.cut_bytes +
+        totalBytes(to) -
+        job.stdout_bytes -
+        job.stderr_bytes -
+        job.boot_bytes -
+        job.command_bytes,
     })
     .where('id', '=', job.id)
     .execute();
@@ -187,9 +201,20 @@ export async function dropBetween(
 export async function selectEvents(
   db: Db,
   job: Pick<JobRow, 'id' | 'created_at'>,
-  range: { afterSeq: number; limit: number; maxBytes: number; streams?: readonly LogStream[] },
+  range: {
+    afterSeq: number;
+    limit: number;
+    maxBytes: number;
+    streams?: readonly LogStream[];
+    /** Not older than this. */
+    since?: Date | undefined;
+    /** So many are passed over. */
+    offset?: number;
+  },
 ): Promise<StoredEvent[]> {
   const streams = range.streams ? sql`and stream = any(${[...range.streams]}::text[])` : sql``;
+  const since = range.since ? sql`and ts >= ${range.since}` : sql``;
+  const offset = range.offset ? sql`offset ${range.offset}` : sql``;
   const { rows } = await sql<StoredEvent>`
     select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues
     from (
@@ -198,9 +223,9 @@ export async function selectEvents(
       from (
         select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues, size
         from job_events
-        where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${range.afterSeq} ${streams}
+        where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${range.afterSeq} ${streams} ${since}
         order by seq
-        limit ${range.limit}
+        limit ${range.limit} ${offset}
       ) as next
     ) as counted
     where bytes_before < ${range.maxBytes}

@@ -55,13 +55,17 @@ export const storedOffsets = (row: LogEndColumns): Offsets => ({
   stdout: row.stdout_bytes,
   stderr: row.stderr_bytes,
   boot: row.boot_bytes,
+  command: row.command_bytes,
 });
 
+type Bases = Pick<JobRow, 'stdout_base' | 'stderr_base' | 'boot_base' | 'command_base'>;
+
 /** Where the output of the attempt that is under way begins in the stored log. */
-export const attemptBase = (row: Pick<JobRow, 'stdout_base' | 'stderr_base' | 'boot_base'>): Offsets => ({
+export const attemptBase = (row: Bases): Offsets => ({
   stdout: row.stdout_base,
   stderr: row.stderr_base,
   boot: row.boot_base,
+  command: row.command_base,
 });
 
 const spoolStreams: ReadonlySet<string> = new Set(SpoolStream.options);
@@ -100,8 +104,7 @@ const streams = LogStream.options;
 export const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
 
 /** The end of a log as this process left it, of a job whose agent has this fence. */
-export type KnownEnd = LogEndColumns &
-  Pick<JobRow, 'id' | 'fence' | 'created_at' | 'stdout_base' | 'stderr_base' | 'boot_base'>;
+export type KnownEnd = LogEndColumns & Pick<JobRow, 'id' | 'fence' | 'created_at'> & Bases;
 
 /** No event is older than its job: reading relies on it to look only into the partitions since then. */
 function timeOf({ created_at: createdAt }: Pick<JobRow, 'created_at'>, ts: Date): Date {
@@ -114,7 +117,12 @@ function planAppend(
   chunks: readonly PackedChunk[],
 ): { stored: NewEvent[]; told: JobEvent[]; end: LogEndColumns } {
   const jobId = JobId.parse(row.id);
-  const open = { stdout: row.stdout_line, stderr: row.stderr_line, boot: row.boot_line };
+  const open = {
+    stdout: row.stdout_line,
+    stderr: row.stderr_line,
+    boot: row.boot_line,
+    command: row.command_line,
+  };
   const bytes = storedOffsets(row);
   const counts = [...row.line_counts];
   let seq = row.last_seq;
@@ -164,14 +172,24 @@ function planAppend(
     stdout_bytes: bytes.stdout,
     stderr_bytes: bytes.stderr,
     boot_bytes: bytes.boot,
+    command_bytes: bytes.command,
     stdout_line: open.stdout,
     stderr_line: open.stderr,
     boot_line: open.boot,
+    command_line: open.command,
   };
   return { stored, told, end };
 }
 
 const day = (ts: Date) => ts.toISOString().slice(0, 10);
+
+export interface LogRange {
+  afterSeq: number;
+  limit: number;
+  offset: number;
+  since?: Date | undefined;
+  streams: readonly LogStream[];
+}
 
 export interface Log {
   /**
@@ -192,6 +210,8 @@ export interface Log {
   cut(trx: Db, row: JobRow, to: Offsets, words: readonly PackedChunk[]): Promise<JobEvent[]>;
   /** At most `limit` events and about `maxBytes` of output, always at least one event where there is one. */
   read(row: JobRow, afterSeq: number, limit: number, maxBytes?: number): Promise<EventPage>;
+  /** As `read`, of some streams, with `offset` passed over, and not older than `since`. */
+  entries(row: JobRow, range: LogRange): Promise<JobEvent[]>;
   raw(row: JobRow, streams: readonly LogStream[]): Readable;
   /** Makes the partitions that `append` is going to need. Outside of its transaction: a rollback must not undo it. */
   ensurePartitions(chunks: readonly { ts: Date }[]): Promise<void>;
@@ -238,6 +258,11 @@ export function createLog(db: Db): Log {
     async read(row, afterSeq, limit, maxBytes = readBytes) {
       const events = await selectEvents(db, row, { afterSeq, limit, maxBytes });
       return { events: await Promise.all(events.map((event) => toEvent(row, event))), lastSeq: row.last_seq };
+    },
+
+    async entries(row, range) {
+      const events = await selectEvents(db, row, { ...range, maxBytes: readBytes });
+      return Promise.all(events.map((event) => toEvent(row, event)));
     },
 
     raw: (row, streams) => Readable.from(rawChunks(row, streams)),

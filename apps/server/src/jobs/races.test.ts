@@ -81,7 +81,7 @@ describe('cancel against finish', () => {
       },
       ...{ finishedAt: new Date(), lines: ['exit 0 after 0.00 s'] },
     };
-    const sizes = { stdout: 0, stderr: 0, boot: 0 };
+    const sizes = { stdout: 0, stderr: 0, boot: 0, command: 0 };
     let refused = 0;
     await forEachOf(await insertRunning(1_000), 4, async (jobId) => {
       const ref = { jobId, fence: 1 };

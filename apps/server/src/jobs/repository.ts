@@ -42,7 +42,7 @@ export function toJob(row: JobRow): Job {
     attempt: row.attempt,
     place: null,
     lastSeq: row.last_seq,
-    logBytes: row.stdout_bytes + row.stderr_bytes + row.boot_bytes - row.cut_bytes,
+    logBytes: row.stdout_bytes + row.stderr_bytes + row.boot_bytes + row.command_bytes - row.cut_bytes,
     lineCount: row.line_counts.reduce((sum, count) => sum + count, 0),
     errors: row.error_count,
     warnings: row.warning_count,
@@ -79,8 +79,10 @@ export interface NewJob {
   priority: number;
   /** Attempts that may follow a lost one. */
   retries: number;
-  /** Of a run of a machine. */
-  machine?: { vmId: string; spec: unknown };
+  /** It waits until it is released. */
+  isHeld?: boolean;
+  /** Of a run of a machine; without `vmId`, of one that is thrown away. */
+  machine?: { vmId: string | null; spec: unknown };
 }
 
 /** Null: a job with this idempotency key exists. */
@@ -91,7 +93,7 @@ export async function insertJob(db: Db, job: NewJob): Promise<JobRow | null> {
       id: job.id,
       command: job.command,
       type: job.type,
-      status: 'pending',
+      status: job.isHeld ? 'hold' : 'pending',
       workspace_id: job.workspaceId,
       host_id: job.hostId,
       cwd: job.cwd,
@@ -134,6 +136,11 @@ export async function findJobByKey(db: Db, createdBy: string, key: string): Prom
 
 export async function findJob(db: Db, jobId: string): Promise<JobRow | undefined> {
   return db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst();
+}
+
+export async function findJobs(db: Db, ids: readonly string[]): Promise<JobRow[]> {
+  if (ids.length === 0) return [];
+  return db.selectFrom('jobs').selectAll().where('id', 'in', ids).execute();
 }
 
 /**
@@ -223,6 +230,30 @@ export async function listAssigned(db: Db, agent: string): Promise<JobRow[]> {
     .execute();
 }
 
+/** Throw-away machines that may have a process, by their jobs' ids. Expected plan: idx_jobs_open. */
+export async function listThrowAway(db: Db): Promise<string[]> {
+  const rows = await db
+    .selectFrom('jobs')
+    .select('id')
+    .where('status', 'in', ['acknowledged', 'running'])
+    .where('type', '=', 'vm')
+    .where('vm_id', 'is', null)
+    .execute();
+  return rows.map(({ id }) => id);
+}
+
+/** @returns those of these jobs that exist */
+export async function filterKnown(db: Db, ids: readonly string[]): Promise<ReadonlySet<string>> {
+  if (ids.length === 0) return new Set();
+  const rows = await db.selectFrom('jobs').select('id').where('id', 'in', ids).execute();
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** With everything that belongs to it. Only for rows locked in this transaction. */
+export async function deleteJob(trx: Db, jobId: string): Promise<void> {
+  await trx.deleteFrom('jobs').where('id', '=', jobId).execute();
+}
+
 /** Jobs of this agent whose end somebody asked for. Expected plan: idx_jobs_open. */
 export async function listCancelled(db: Db, agent: string): Promise<string[]> {
   const rows = await db
@@ -254,6 +285,7 @@ export type JobPatch = Partial<
     | 'stdout_base'
     | 'stderr_base'
     | 'boot_base'
+    | 'command_base'
     | 'head_seq'
     | 'stdout_line'
     | 'stderr_line'

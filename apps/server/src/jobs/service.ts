@@ -12,6 +12,7 @@ import {
   type JobStatus,
   type JobSubmission,
   type MachineSpec,
+  type RunPlan,
 } from '@vmo/contract';
 import type { FleetMember } from '../agents/index.ts';
 import { audit } from '../auth/index.ts';
@@ -22,10 +23,13 @@ import { packLines, type Log } from './log.ts';
 import { agentOf, type Takers } from './queue.ts';
 import { selectPlaces } from './queue-repository.ts';
 import type { Secrets } from './secrets.ts';
+import { insertPlan } from './plans-repository.ts';
 import { whyWaiting } from './waiting.ts';
 import {
+  deleteJob,
   findJob,
   findJobByKey,
+  findJobs,
   insertJob,
   listJobs,
   lockJob,
@@ -56,10 +60,21 @@ export interface JobServiceDeps {
 
 /** A machine that is to run. */
 export interface MachineRun {
-  vmId: string;
+  /** null: it is thrown away at the end, and is called as its job. */
+  vmId: string | null;
   spec: MachineSpec;
   /** As it stands in the history, for example `vm start web1`. */
   command: string;
+  /** What is done in it. */
+  request?: {
+    id: JobId;
+    plan: RunPlan;
+    timeout: number;
+    priority: number;
+    retries: number;
+    idempotencyKey: string | null;
+    isHeld: boolean;
+  };
 }
 
 /** What one transaction did to one job, to be told after it has committed. */
@@ -138,9 +153,10 @@ export function createJobService(deps: JobServiceDeps) {
       patch: {
         ...{ agent: null, started_at: null, reason: null },
         ...{ attempt: next, retries: row.retries - 1 },
-        ...{ stdout_base: row.stdout_bytes, stderr_base: row.stderr_bytes, boot_base: row.boot_bytes },
+        ...{ stdout_base: row.stdout_bytes, stderr_base: row.stderr_bytes },
+        ...{ boot_base: row.boot_bytes, command_base: row.command_bytes },
         // What the lost one left in the middle of a line has no rest.
-        ...{ stdout_line: null, stderr_line: null, boot_line: null },
+        ...{ stdout_line: null, stderr_line: null, boot_line: null, command_line: null },
         head_seq: null,
       },
       lines: [...lines, words],
@@ -211,26 +227,81 @@ export function createJobService(deps: JobServiceDeps) {
     /** A run of a machine. `also` is written in the same transaction: no run without its machine knowing of it. */
     async submitMachine(
       actor: Actor,
-      { vmId, spec, command }: MachineRun,
+      { vmId, spec, command, request }: MachineRun,
       also: (trx: Transaction<Database>, jobId: JobId) => Promise<void>,
-    ): Promise<Job> {
+    ): Promise<{ job: Job; created: boolean }> {
+      const key = request?.idempotencyKey ?? null;
       const row = await db.transaction().execute(async (trx) => {
         const created = await insertJob(trx, {
-          id: newId(),
+          id: request?.id ?? newId(),
           command,
           type: 'vm',
           ...{ workspaceId: null, hostId: null, cwd: null, env: {}, secrets: null, secretNames: [] },
-          ...{ color: false, timeout: null, cols: 80, rows: 24, idempotencyKey: null },
+          ...{ color: false, timeout: request?.timeout ?? null, cols: 80, rows: 24, idempotencyKey: key },
           createdBy: actor.name,
           ...{ placement: { takers: { who: 'here' }, place: 'vms' }, priority: 0, retries: 0 },
           machine: { vmId, spec },
+          ...(request && {
+            placement: {
+              ...{ takers: { who: 'here' }, place: 'requests' },
+              ...{ cpus: spec.cpus, memoryMib: spec.memoryMib },
+            },
+            isHeld: request.isHeld,
+            priority: request.priority,
+            retries: request.retries,
+          }),
         });
-        if (!created) throw new Error('a job without an idempotency key was not created');
+        if (!created) return null;
         await audit.record(trx, actor, 'job.submit', created.id, { type: 'vm', vmId });
+        if (request) await insertPlan(trx, created.id, request.plan);
         await also(trx, JobId.parse(created.id));
         return created;
       });
-      return tell({ row, events: [] });
+      if (row) return { job: await tell({ row, events: [] }), created: true };
+      const first = key === null ? undefined : await findJobByKey(db, actor.name, key);
+      if (!first) throw new Error('a job was neither created nor found by its idempotency key');
+      return { job: await explainOne(first), created: false };
+    },
+
+    /**
+     * A job that waits is held back, or let go on.
+     * @throws CodedError JOB_NOT_FOUND; REQUEST_WRONG_STATE when it is in a state that does not allow it
+     */
+    async setHold(actor: Actor, jobId: JobId, isHeld: boolean): Promise<Job> {
+      await log.ensurePartitions([{ ts: new Date() }]);
+      const status = isHeld ? 'hold' : 'pending';
+      const outcome = await db.transaction().execute(async (trx): Promise<Outcome> => {
+        const row = await lockJob(trx, jobId);
+        if (!row) throw noSuchJob(jobId);
+        const from = toJob(row).status;
+        if (from === status) return { row, events: [] };
+        // An agent that never began a job gives it back: that is not ours to ask for.
+        if (from !== 'pending' && from !== 'hold') {
+          throw new CodedError(
+            'REQUEST_WRONG_STATE',
+            `it is ${from}: only what waits can be held or released`,
+          );
+        }
+        await audit.record(trx, actor, isHeld ? 'job.hold' : 'job.release', row.id);
+        const patch = { reason: isHeld ? `held by ${actor.name}` : null };
+        const lines = [`${isHeld ? 'held' : 'released'} by ${actor.name}`];
+        return advance(trx, row, { status, patch, lines });
+      });
+      return tell(outcome);
+    },
+
+    /** With its log. @throws CodedError JOB_NOT_FOUND; REQUEST_WRONG_STATE while it has not ended */
+    async remove(actor: Actor, jobId: JobId): Promise<void> {
+      await db.transaction().execute(async (trx) => {
+        const row = await lockJob(trx, jobId);
+        if (!row) throw noSuchJob(jobId);
+        const { status } = toJob(row);
+        if (!isFinal(status)) {
+          throw new CodedError('REQUEST_WRONG_STATE', `it is ${status}: only what has ended can be deleted`);
+        }
+        await deleteJob(trx, jobId);
+        await audit.record(trx, actor, 'job.delete', jobId, { status });
+      });
     },
 
     /** Adds the cockpit's own words to a job that has not ended; to one that has, nothing can be added. */
@@ -246,6 +317,11 @@ export function createJobService(deps: JobServiceDeps) {
 
     async get(jobId: JobId): Promise<Job> {
       return explainOne(await find(jobId));
+    },
+
+    async byIds(ids: readonly string[]): Promise<Job[]> {
+      const rows = new Map((await findJobs(db, ids)).map((row) => [row.id, row]));
+      return explain(ids.flatMap((id) => rows.get(id) ?? []));
     },
 
     async list(filter: JobFilter): Promise<JobPage> {
@@ -293,7 +369,12 @@ export function createJobService(deps: JobServiceDeps) {
     async rerun(actor: Actor, jobId: JobId): Promise<Job> {
       const row = await find(jobId);
       if (row.type === 'vm') {
-        throw new CodedError('INVALID_INPUT', 'this was a run of a machine: start the machine instead');
+        throw new CodedError(
+          'INVALID_INPUT',
+          row.vm_id === null
+            ? 'this was a simulation request: run the request again'
+            : 'this was a run of a machine: start the machine instead',
+        );
       }
       if (row.secret_names.length > 0) {
         const names = row.secret_names.join(', ');

@@ -97,6 +97,8 @@ export function createFakeHypervisor(): FakeHypervisor {
         return Promise.resolve(fake.machines.get(id) ?? null);
       },
       release: () => Promise.resolve(),
+      controlSocket: () => Promise.resolve('/nowhere'),
+      discard: () => Promise.resolve(),
       strangers: () => Promise.resolve([]),
       close: () => Promise.resolve(),
     },

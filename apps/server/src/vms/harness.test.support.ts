@@ -119,6 +119,7 @@ export async function startDatacenter(options: {
         openExternally: refuse,
       },
       defaultDirectory: home.path,
+      artifactsDirectory: join(home.path, 'artifacts'),
       eventRetentionDays: 30,
       secretsKey: randomBytes(32),
       onMarksError: () => undefined,

@@ -63,9 +63,11 @@ import { createSettling } from './settling.ts';
 import { createTelling } from './telling.ts';
 import { createTemplates } from './templates.ts';
 import { createThumbnails } from './thumbnails.ts';
+import { createThrowAway } from './throw-away.ts';
 import { createUpload } from './upload.ts';
 
 export type { Hypervisor } from './hypervisor.ts';
+export type { ThrowAway } from './throw-away.ts';
 
 const lookAgainMs = 15_000;
 const rollUpMs = 300_000;
@@ -134,6 +136,8 @@ export interface Vms {
     add(actor: Actor, template: z.output<typeof NewTemplate>): Promise<Template>;
     remove(actor: Actor, id: TemplateId): Promise<void>;
   };
+  /** Machines that are made for one run, and thrown away at its end. */
+  throwAway: ReturnType<typeof createThrowAway>;
   /** Types into the serial console of the machine that this job is a run of. */
   input(jobId: JobId, data: string): Promise<void>;
   /** The Unix socket of a running machine's screen (RFB). */
@@ -171,7 +175,10 @@ export function createVms(deps: VmsDeps): Vms {
     hypervisor,
     images,
     logger,
-    listOurs: async () => new Set((await repository.listLive(db)).map(({ id }) => id)),
+    listOurs: async () => {
+      const machines = await repository.listLive(db);
+      return new Set([...machines.map(({ id }) => String(id)), ...(await jobs.throwAwayMachines())]);
+    },
   });
   const settling = createSettling({ db, hypervisor, live });
   const making = createMaking({ db, hypervisor, telling, buildSmallGuest: host.buildSmallGuest });
@@ -215,6 +222,7 @@ export function createVms(deps: VmsDeps): Vms {
   const disks = createDisks({ db, hypervisor, images, operations, work });
   const show = createShow({ db, live, load });
   const service = createService({ db, hypervisor, images, templates, operations, telling, show });
+  const throwAway = createThrowAway({ db, hypervisor, images, templates, host, settle: settling.settle });
   const metrics = createMetrics({
     ...{ db, bus: deps.bus, load, running: live.all },
     sampleHost: async () => sampleHost((await hypervisor.storage()).root),
@@ -243,6 +251,7 @@ export function createVms(deps: VmsDeps): Vms {
     remove: service.remove,
     act: service.act,
     actOnMany: service.actOnMany,
+    throwAway,
     resize: service.resize,
     attachDisk: (actor, vmId, { diskId, readOnly = false }) =>
       service.attachDisk(actor, vmId, diskId, readOnly),

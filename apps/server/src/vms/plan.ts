@@ -116,21 +116,25 @@ function planDisk(
   };
 }
 
+/** With images as files below the storage path. */
+export function specBoot(boot: VmBoot): MachineSpec['boot'] {
+  if (boot.from === 'disk') return boot;
+  return {
+    from: 'kernel',
+    kernel: `images/${boot.kernel}`,
+    initrd: boot.initrd === null ? null : `images/${boot.initrd}`,
+    append: boot.append,
+  };
+}
+
 /** What travels to whoever runs the machine. */
 export function toSpec(vm: MachineRow, disks: readonly DiskRow[]): MachineSpec {
   const { id, name, cpus, maxCpus, memoryMib, maxMemoryMib, boot, network, display } = vm;
   return {
     ...{ id, name, cpus, maxCpus, memoryMib, maxMemoryMib, network, display },
     arguments: vm.arguments,
-    boot:
-      boot.from === 'disk'
-        ? boot
-        : {
-            from: 'kernel',
-            kernel: `images/${boot.kernel}`,
-            initrd: boot.initrd === null ? null : `images/${boot.initrd}`,
-            append: boot.append,
-          },
+    request: null,
+    boot: specBoot(boot),
     disks: disks.map(toMachineDisk),
   };
 }

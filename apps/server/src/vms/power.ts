@@ -138,7 +138,7 @@ export function createPower({ db, bus, jobs, hypervisor, live, telling, ladder }
       if (hypervisor.dryRun) return await inOurWords(() => rehearse(vm, spec));
       const { id, name } = vm;
       const run = { vmId: id, spec, command: `vm start ${name}` };
-      const job = await jobs.submitMachine(actor, run, async (trx, jobId) => {
+      const { job } = await jobs.submitMachine(actor, run, async (trx, jobId) => {
         const patch = { status: 'starting', jobId, reason: null, endedBy: null } as const;
         await repository.updateVm(trx, id, { ...patch, startedAt: null });
       });

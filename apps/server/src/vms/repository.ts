@@ -105,6 +105,21 @@ export async function findVm(db: Db, id: string): Promise<MachineRow | undefined
   return row && toMachine(row);
 }
 
+/** Expected plan: idx_vms_name. */
+export async function findVmByName(db: Db, name: string): Promise<MachineRow | undefined> {
+  const row = await db
+    .selectFrom('vms')
+    .selectAll()
+    .where(sql<string>`name collate "C"`, '=', name)
+    .executeTakeFirst();
+  return row && toMachine(row);
+}
+
+export async function listVmNames(db: Db): Promise<string[]> {
+  const rows = await db.selectFrom('vms').select('name').orderBy('name').limit(10_000).execute();
+  return rows.map(({ name }) => name);
+}
+
 export async function findVmSummary(db: Db, id: string): Promise<SummaryRow | undefined> {
   return db.selectFrom('vms').select(summaryColumns).where('id', '=', id).executeTakeFirst();
 }

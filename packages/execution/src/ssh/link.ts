@@ -164,6 +164,7 @@ const missing = ({ sizes }: EndReport, have: Offsets): Offsets => ({
   stdout: Math.max(sizes.stdout - have.stdout, 0),
   stderr: Math.max(sizes.stderr - have.stderr, 0),
   boot: 0,
+  command: 0,
 });
 
 /** A process is told as `pid name`. */
@@ -171,7 +172,7 @@ export function parseReport(text: string): EndReport {
   const { all } = parseLines(text);
   return {
     state: all('state')[0] === 'ended' ? 'ended' : 'lost',
-    sizes: { stdout: Number(all('out')[0] ?? 0), stderr: Number(all('err')[0] ?? 0), boot: 0 },
+    sizes: { stdout: Number(all('out')[0] ?? 0), stderr: Number(all('err')[0] ?? 0), boot: 0, command: 0 },
     record: all('record').join('\n'),
     leftovers: all('leftover').map(parseProcess),
     killed: all('kill').map(parseProcess),

@@ -18,7 +18,12 @@ export class Mirror {
   static async open(directory: string): Promise<Mirror> {
     const stdout = await open(spoolFile(directory, 'stdout'), 'a', 0o600);
     const stderr = await open(spoolFile(directory, 'stderr'), 'a', 0o600);
-    const sizes = { stdout: (await stdout.stat()).size, stderr: (await stderr.stat()).size, boot: 0 };
+    const sizes = {
+      stdout: (await stdout.stat()).size,
+      stderr: (await stderr.stat()).size,
+      boot: 0,
+      command: 0,
+    };
     return new Mirror({ stdout, stderr }, sizes);
   }
 

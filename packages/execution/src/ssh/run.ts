@@ -186,7 +186,7 @@ export class SshRun implements Run {
     return true;
   }
 
-  #endOf({ state, record, leftovers, killed, why }: EndReport): RunEnd {
+  #endOf({ state, record, leftovers, killed, why }: EndReport): NonNullable<Attempt['end']> {
     const { spec, target } = this.#options;
     if (state === 'lost') {
       const reason =

@@ -72,7 +72,7 @@ describe('the report of the other side', () => {
       'state ended\nout  12\nerr 0\nleftover 7 my name\u001b[31m\nkill 8 sh\nrecord code=0\nrecord started=1\n';
     expect(parseReport(text)).toEqual({
       state: 'ended',
-      sizes: { stdout: 12, stderr: 0, boot: 0 },
+      sizes: { stdout: 12, stderr: 0, boot: 0, command: 0 },
       record: 'code=0\nstarted=1',
       leftovers: [{ pid: 7, name: 'my name[31m' }],
       killed: [{ pid: 8, name: 'sh' }],
@@ -83,7 +83,7 @@ describe('the report of the other side', () => {
   it('says nothing when it is empty', () => {
     expect(parseReport('')).toMatchObject({
       state: 'lost',
-      sizes: { stdout: 0, stderr: 0, boot: 0 },
+      sizes: { stdout: 0, stderr: 0, boot: 0, command: 0 },
       record: '',
     });
     expect(parseProcess('')).toEqual({ pid: 0, name: '' });

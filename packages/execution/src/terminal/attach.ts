@@ -76,7 +76,7 @@ async function show(host: HostClient, jobId: string, output: Writable): Promise<
 /** Writes what the spool holds after the screen, as it grows, until `over` and everything is written. */
 async function follow(screen: ScreenAnswer, output: Writable, over: Promise<void>): Promise<void> {
   const reader = new SpoolReader(screen.directory);
-  const offsets = { stdout: screen.offset, stderr: 0, boot: 0 };
+  const offsets = { stdout: screen.offset, stderr: 0, boot: 0, command: 0 };
   let wake: () => void = () => undefined;
   let changed = new Promise<void>((resolve) => (wake = resolve));
   const stopWatching = watchDirectory(screen.directory, () => {

@@ -14,14 +14,20 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 mkdir -p /dev/virtio-ports
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
 
 net=on
 run=
 ignore_powerdown=
+request=
 for word in $(cat /proc/cmdline); do
   case "$word" in
     vmo.net=off) net=off ;;
     vmo.ignore_powerdown) ignore_powerdown=yes ;;
+    vmo.request) request=yes ;;
     vmo.run=*) run="\${word#vmo.run=}" ;;
   esac
 done
@@ -52,6 +58,7 @@ done
 
 read -r up rest < /proc/uptime
 echo "vmo-guest ready: $(uname -srm), up $up s"
+[ -z "$request" ] || setsid vmo-runner --wait < /dev/null > /dev/console 2>&1 &
 if [ -n "$run" ]; then
   echo "$run" | base64 -d > /run/command
   sh /run/command

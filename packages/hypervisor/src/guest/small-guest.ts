@@ -8,6 +8,7 @@ import { gzip } from 'node:zlib';
 import { writeCpio, type CpioEntry } from './cpio.ts';
 import { findModules, moduleEntries } from './modules.ts';
 import { findSmallGuestParts } from './parts.ts';
+import { runner } from '../request/runner.ts';
 import * as scripts from './scripts.ts';
 
 const execute = promisify(execFile);
@@ -79,6 +80,7 @@ async function busyboxEntries(busybox: string): Promise<CpioEntry[]> {
     { name: 'bin/busybox', kind: 'file', content: await readFile(busybox), executable: true },
     ...applets.map((name): CpioEntry => ({ name: `bin/${name}`, kind: 'link', target: 'busybox' })),
     file('bin/shutdown', scripts.shutdown),
+    file('bin/vmo-runner', runner),
   ];
 }
 
@@ -137,7 +139,13 @@ export async function buildSmallGuest(
   const modules = await findModules(kernel.modules);
   const agent = options.guestAgent === true ? await agentEntries(parts.guestAgent) : [];
   const inputs = [kernel.path, busybox, join(kernel.modules, 'modules.dep')];
-  const hash = await hashOf(inputs, [skeleton, scripts, agent.map(({ name }) => name), parts.guestAgent]);
+  const hash = await hashOf(inputs, [
+    skeleton,
+    scripts,
+    runner,
+    agent.map(({ name }) => name),
+    parts.guestAgent,
+  ]);
   const place = join(cacheDirectory, `guest-${kernel.version}-${hash}`);
   const inside = (folder: string): SmallGuest => ({
     kernel: join(folder, 'vmlinuz'),

@@ -2,7 +2,7 @@ import type { MachineSpec } from '@vmo/contract';
 import type { QemuFeatures } from '../probe/trial.ts';
 import { sandboxArgument } from '../probe/trial.ts';
 import { blockNodes, type Layer } from './block.ts';
-import { bootDescriptor } from './launcher.ts';
+import { bootDescriptor, requestDescriptors } from './launcher.ts';
 import { deviceId, freePorts, fromMachine, nodeName, serialOf, sockets } from './layout.ts';
 import { option } from './option.ts';
 
@@ -16,6 +16,8 @@ interface CommandLine {
   tap: string | null;
 }
 
+/** Among the kernel's arguments: this machine was started for a simulation request. */
+export const requestWord = 'vmo.request';
 /** Linux takes memory in blocks of 128 MiB: of less, nothing. */
 const memoryBlockMib = 128;
 /** Ports that share one slot of the bus, as its functions. */
@@ -44,6 +46,7 @@ export function buildArguments(line: CommandLine): string[] {
     ...['-smp', option(null, { cpus: spec.cpus, maxcpus: Math.max(spec.cpus, spec.maxCpus) })],
     ...memory(spec, features.virtioMem),
     ...consoles(spec),
+    ...(spec.request ? runnerPorts : []),
     ...rootPorts(spec.disks.length),
     ...disks(line),
     ...boot(spec),
@@ -103,6 +106,29 @@ function consoles({ display }: MachineSpec): string[] {
   ];
 }
 
+/**
+ * What the runner in the guest talks by: what it says goes into files, which QEMU writes by itself, whether or not
+ * anybody of us is there. The control port comes last: where it is, the others are.
+ */
+const runnerPorts: readonly string[] = [
+  ...Object.entries(requestDescriptors).flatMap(([name, descriptor], index) => {
+    const set = index + 2;
+    return [
+      ...['-add-fd', option(null, { fd: descriptor, set })],
+      ...['-chardev', option('file', { id: `vmo-${name}`, path: `/dev/fdset/${set}`, append: true })],
+      ...['-device', runnerPort(name)],
+    ];
+  }),
+  ...['-chardev', option('socket', { id: 'vmo-ctl', path: sockets.control, server: true, wait: false })],
+  ...['-device', runnerPort('ctl')],
+];
+
+function runnerPort(name: string): string {
+  return option('virtserialport', {
+    ...{ bus: 'serials.0', chardev: `vmo-${name}`, id: `port-${name}`, name: `vmo.${name}` },
+  });
+}
+
 function rootPorts(diskCount: number): string[] {
   return Array.from({ length: portCount(diskCount) }, (_, index) => [
     '-device',
@@ -129,7 +155,9 @@ function disks({ spec, layers }: CommandLine): string[] {
 
 function boot(spec: MachineSpec): string[] {
   if (spec.boot.from === 'disk') return [];
-  const { kernel, initrd, append } = spec.boot;
+  const { kernel, initrd } = spec.boot;
+  // The small guest starts its runner then.
+  const append = spec.request ? `${spec.boot.append} ${requestWord}`.trim() : spec.boot.append;
   return [
     ...['-kernel', fromMachine(kernel), ...(initrd === null ? [] : ['-initrd', fromMachine(initrd)])],
     ...(append === '' ? [] : ['-append', append]),

@@ -26,10 +26,11 @@ import { admit, confine, findOwner, makeFolders } from './confinement.ts';
 import { defaultDetachMs } from './disks.ts';
 import { defaultLadder } from './ladder.ts';
 import { within } from '../within.ts';
-import { launcher } from './launcher.ts';
-import { identityFile, longestSocket, maxSocketPath, tapName } from './layout.ts';
+import { launcher, requestLauncher } from './launcher.ts';
+import { identityFile, longestSocket, maxSocketPath, sockets, tapName } from './layout.ts';
 import { QemuMachine } from './machine.ts';
 import { createPortFinder } from './ports.ts';
+import { keepDisksOnly, makeOverlays, withoutOverlays } from './overlays.ts';
 import { readRecord, writeRecord } from './record.ts';
 import { findStrangers } from './strangers.ts';
 import { makeTap, removeTap } from './tap.ts';
@@ -93,8 +94,11 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
     if (spec.display === 'vnc' && !features.vnc)
       throw new DriverError('impossible', 'this QEMU was built without VNC: take display none');
 
+    if (spec.request && !dryRun) await makeOverlays(storage, spec.id, spec.request);
+    // A dry run has made no overlay: what it would lie on is looked at instead.
     const layers: Layer[][] = [];
-    for (const disk of spec.disks) layers.push(await readLayers(storage, disk));
+    for (const disk of dryRun ? withoutOverlays(spec) : spec.disks)
+      layers.push(await readLayers(storage, disk));
     const { boot } = spec;
     const others =
       boot.from === 'kernel' ? [boot.kernel, ...(boot.initrd === null ? [] : [boot.initrd])] : [];
@@ -123,7 +127,10 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
       if (tap !== null && spec.network.mode === 'bridge') await makeTap(tap, spec.network.bridge, owner);
     }
     return {
-      argv: ['/bin/sh', '-c', launcher, 'vmo-machine', join(runDirectory, 'boot'), ...program, ...args],
+      argv: [
+        ...['/bin/sh', '-c', spec.request ? requestLauncher : launcher, 'vmo-machine', runDirectory],
+        ...[...program, ...args],
+      ],
       shown: [...program, ...args],
       directory,
       environment: { PATH: programFolders.join(':'), LC_ALL: 'C' },
@@ -178,6 +185,16 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
 
     async release(id) {
       await removeTap(tapName(id));
+    },
+
+    async controlSocket(id) {
+      return join((await options.storage()).vmDirectory(id), sockets.control);
+    },
+
+    async discard(id, keepDisks) {
+      const directory = (await options.storage()).vmDirectory(id);
+      if (keepDisks) await keepDisksOnly(directory);
+      else await rm(directory, { recursive: true, force: true });
     },
 
     async strangers(ours) {

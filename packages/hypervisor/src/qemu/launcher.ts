@@ -1,14 +1,14 @@
 import { identityFile } from './layout.ts';
 
 /**
- * The shell that becomes QEMU, in its working directory: `sh -c <this> <name> <boot file> <program> <arguments…>`.
+ * The shell that becomes QEMU, in its working directory: `sh -c <this> <name> <run directory> <program> <arguments…>`.
  *
- * It opens the file of the serial console as descriptor 3, which QEMU is told to write to: so QEMU needs no right in the
- * run directory. And it writes who it is, since exec changes neither pid nor start time: nobody has to find out later.
- * One write: the file is empty or whole.
+ * It opens the files that QEMU is told to write to as descriptors, so that QEMU needs no right in the run directory. And
+ * it writes who it is, since exec changes neither pid nor start time: nobody has to find out later. One write: the file
+ * is empty or whole.
  */
-export const launcher = `
-exec 3>>"$1" || exit 125
+const launch = (open: string) => `
+${open} || exit 125
 shift
 read -r boot </proc/sys/kernel/random/boot_id
 read -r stat </proc/$$/stat
@@ -17,4 +17,17 @@ field20 \${stat##*) }
 printf 'pid=%s\\nstart=%s\\nboot=%s\\n' "$$" "$start" "$boot" >${identityFile} || exit 125
 exec "$@"
 `;
+
+/** Descriptor of the serial console's file. */
 export const bootDescriptor = 3;
+export const launcher = launch(`exec ${bootDescriptor}>>"$1/boot"`);
+
+/**
+ * Of a simulation request: `stdout` and `stderr` of the run directory, to which this shell writes when it begins, become
+ * those of the guest's commands, and QEMU's own words go to `qemu.log`.
+ */
+export const requestDescriptors = { stdout: 4, stderr: 5, report: 6, artifacts: 7 } as const;
+const { stdout, stderr, report, artifacts } = requestDescriptors;
+export const requestLauncher = launch(
+  `exec ${bootDescriptor}>>"$1/boot" ${stdout}>&1 ${stderr}>&2 ${report}>>"$1/report" ${artifacts}>>"$1/artifacts" >>"$1/qemu.log" 2>&1`,
+);

@@ -22,6 +22,8 @@ export const sockets = {
   serial: 'run/serial.sock',
   agent: 'run/qga.sock',
   vnc: 'run/vnc.sock',
+  /** To the runner in the guest of a simulation request. */
+  control: 'run/ctl.sock',
 } as const;
 
 /** What fits into a socket's address, with its final NUL (sun_path in Linux). */

@@ -1,0 +1,26 @@
+import type { Database } from '@vmo/db';
+import { RunPlan, type RunProgress } from '@vmo/contract';
+import type { Kysely } from 'kysely';
+
+type Db = Kysely<Database>;
+
+export async function insertPlan(trx: Db, jobId: string, plan: RunPlan): Promise<void> {
+  await trx
+    .insertInto('job_plans')
+    .values({ job_id: jobId, plan: JSON.stringify(plan) })
+    .execute();
+}
+
+export async function findPlan(db: Db, jobId: string): Promise<RunPlan | null> {
+  const row = await db.selectFrom('job_plans').select('plan').where('job_id', '=', jobId).executeTakeFirst();
+  return row ? RunPlan.parse(row.plan) : null;
+}
+
+/** Only for jobs that are locked in this transaction. */
+export async function storeProgress(trx: Db, jobId: string, progress: RunProgress): Promise<void> {
+  await trx
+    .updateTable('job_plans')
+    .set({ progress: JSON.stringify(progress), updated_at: new Date() })
+    .where('job_id', '=', jobId)
+    .execute();
+}

@@ -1,0 +1,204 @@
+import {
+  BatchId,
+  JobId,
+  RunPlan,
+  RunProgress,
+  type RequestFilter,
+  type SimulationRequest,
+} from '@vmo/contract';
+import type { Database } from '@vmo/db';
+import { sql, type Kysely } from 'kysely';
+import { z } from 'zod';
+
+type Db = Kysely<Database>;
+
+const Kind = z.enum(['template', 'image', 'vm']) satisfies z.ZodType<SimulationRequest['vm_kind']>;
+const Labels = z.record(z.string(), z.string());
+
+export interface NewRequestRow {
+  id: JobId;
+  vmName: string;
+  vmKind: SimulationRequest['vm_kind'];
+  /** As it was sent. */
+  submission: unknown;
+  batchId: BatchId | null;
+  labels: Readonly<Record<string, string>>;
+}
+
+export async function insertRequest(trx: Db, request: NewRequestRow): Promise<void> {
+  await trx
+    .insertInto('requests')
+    .values({
+      id: request.id,
+      vm_name: request.vmName,
+      vm_kind: request.vmKind,
+      submission: JSON.stringify(request.submission),
+      batch_id: request.batchId,
+      labels: JSON.stringify(request.labels),
+    })
+    .execute();
+}
+
+/** What is shown of files is how large they are: their bytes stay in the database. */
+const columns = [
+  'requests.id',
+  'requests.vm_name',
+  'requests.vm_kind',
+  'requests.batch_id',
+  'requests.labels',
+  'requests.kept_until',
+  'requests.discarded_at',
+  'jobs.priority',
+  'jobs.retries',
+  'job_plans.progress',
+  'job_plans.updated_at',
+] as const;
+
+function joined(db: Db) {
+  return db
+    .selectFrom('requests')
+    .innerJoin('jobs', 'jobs.id', 'requests.id')
+    .innerJoin('job_plans', 'job_plans.job_id', 'requests.id');
+}
+
+function withPlan(db: Db) {
+  return joined(db)
+    .select(columns)
+    .select([
+      sql`job_plans.plan - 'files'`.as('plan'),
+      sql`requests.submission - 'files'`.as('submission'),
+      sql`(
+        select coalesce(jsonb_agg(jsonb_build_object(
+          'path', file->>'path', 'mode', file->>'mode',
+          'size_bytes', length(file->>'base64') / 4 * 3 - length(file->>'base64') + length(rtrim(file->>'base64', '='))
+        )), '[]')
+        from jsonb_array_elements(job_plans.plan->'files') as file
+      )`.as('files'),
+    ]);
+}
+
+const Submission = z.object({
+  commands: z.union([z.string(), z.array(z.unknown())]),
+  keep_on_failure: z.boolean(),
+});
+const Files = z.array(z.object({ path: z.string(), mode: z.string(), size_bytes: z.int() }));
+
+type Selected = Awaited<ReturnType<ReturnType<typeof withPlan>['execute']>>[number];
+
+function toRow(row: Selected) {
+  return {
+    id: JobId.parse(row.id),
+    vmName: row.vm_name,
+    vmKind: Kind.parse(row.vm_kind),
+    batchId: row.batch_id === null ? null : BatchId.parse(row.batch_id),
+    labels: Labels.parse(row.labels),
+    keptUntil: row.discarded_at ? null : row.kept_until,
+    priority: row.priority,
+    retries: row.retries,
+    plan: RunPlan.omit({ files: true }).parse(row.plan),
+    files: Files.parse(row.files),
+    submission: Submission.parse(row.submission),
+    progress: row.progress === null ? null : RunProgress.parse(row.progress),
+    updatedAt: row.updated_at,
+  };
+}
+export type RequestRow = ReturnType<typeof toRow>;
+
+export async function findRequest(db: Db, id: string): Promise<RequestRow | undefined> {
+  const row = await withPlan(db).where('requests.id', '=', id).executeTakeFirst();
+  return row && toRow(row);
+}
+
+/** As it was sent, to be sent again. */
+export async function findSubmission(db: Db, id: string): Promise<unknown> {
+  const row = await db.selectFrom('requests').select('submission').where('id', '=', id).executeTakeFirst();
+  return row?.submission;
+}
+
+function filtered(db: Db, filter: RequestFilter) {
+  const { status, vm_name: vmName, batch, label, uuid } = filter;
+  let query = withPlan(db);
+  if (status) query = query.where('jobs.status', '=', status);
+  if (vmName !== undefined) query = query.where('requests.vm_name', '=', vmName);
+  if (batch) query = query.where('requests.batch_id', '=', batch);
+  if (uuid !== undefined) {
+    const text = uuid.toLowerCase();
+    query = query.where((eb) =>
+      eb.or([
+        eb(sql<string>`requests.id::text`, 'like', `${text}%`),
+        eb(sql<string>`requests.id::text`, 'like', `%${text}`),
+      ]),
+    );
+  }
+  if (label !== undefined) {
+    const at = label.indexOf('=');
+    const wanted = at < 0 ? null : JSON.stringify({ [label.slice(0, at)]: label.slice(at + 1) });
+    query = query.where(
+      wanted === null
+        ? sql<boolean>`requests.labels ? ${label}`
+        : sql<boolean>`requests.labels @> ${wanted}::jsonb`,
+    );
+  }
+  return query;
+}
+
+/** Newest first. */
+export async function listRequests(db: Db, filter: RequestFilter): Promise<RequestRow[]> {
+  const rows = await filtered(db, filter)
+    .orderBy('requests.id', 'desc')
+    .limit(filter.limit)
+    .offset(filter.offset)
+    .execute();
+  return rows.map(toRow);
+}
+
+export async function countRequests(db: Db, filter: RequestFilter): Promise<number> {
+  const { total } = await filtered(db, filter)
+    .clearSelect()
+    .select((eb) => eb.fn.countAll<number>().as('total'))
+    .executeTakeFirstOrThrow();
+  return total;
+}
+
+/** The batch that this job belongs to; undefined: it is no request. */
+export async function findBatchOf(db: Db, id: string): Promise<string | null | undefined> {
+  const row = await db.selectFrom('requests').select('batch_id').where('id', '=', id).executeTakeFirst();
+  return row?.batch_id;
+}
+
+/** The batch whose first request has this key. */
+export async function findBatchByKey(db: Db, createdBy: string, key: string): Promise<BatchId | undefined> {
+  const row = await db
+    .selectFrom('jobs')
+    .innerJoin('requests', 'requests.id', 'jobs.id')
+    .select('requests.batch_id')
+    .where('jobs.created_by', '=', createdBy)
+    .where('jobs.idempotency_key', '=', key)
+    .executeTakeFirst();
+  return row?.batch_id ? BatchId.parse(row.batch_id) : undefined;
+}
+
+/** Failed ones whose machine left its disks, as their agents said, and of which nobody knows until when they are kept. */
+export async function stampKept(db: Db, hours: number): Promise<void> {
+  await sql`
+    update requests
+    set kept_until = jobs.finished_at + make_interval(hours => ${hours})
+    from jobs, job_plans
+    where jobs.id = requests.id and job_plans.job_id = requests.id
+      and requests.kept_until is null and jobs.finished_at is not null
+      and (job_plans.progress->>'kept')::boolean`.execute(db);
+}
+
+export async function listOverdue(db: Db): Promise<JobId[]> {
+  const rows = await db
+    .selectFrom('requests')
+    .select('id')
+    .where('discarded_at', 'is', null)
+    .where('kept_until', '<', sql<Date>`now()`)
+    .execute();
+  return rows.map(({ id }) => JobId.parse(id));
+}
+
+export async function markDiscarded(db: Db, id: JobId): Promise<void> {
+  await db.updateTable('requests').set({ discarded_at: new Date() }).where('id', '=', id).execute();
+}

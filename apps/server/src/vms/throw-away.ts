@@ -1,0 +1,156 @@
+import {
+  CodedError,
+  DiskId,
+  isVmLive,
+  VmId,
+  type JobId,
+  type MachineRequest,
+  type MachineSpec,
+  type SimulationRequest,
+  type VmNetwork,
+} from '@vmo/contract';
+import type { Database } from '@vmo/db';
+import type { Kysely } from 'kysely';
+import { newId } from '../kernel/ids.ts';
+import { listDisksOf } from './disks-repository.ts';
+import { smallGuest, type VmsHost } from './host.ts';
+import type { Hypervisor } from './hypervisor.ts';
+import type { Images } from './images.ts';
+import { listImages } from './images-repository.ts';
+import { checkSizes, planVm, specBoot, type Plan } from './plan.ts';
+import { findVmByName, listVmNames, type MachineRow } from './repository.ts';
+import type { Templates } from './templates.ts';
+import { closestTo } from './words.ts';
+
+/** The small guest, where no template of the person's is called so: it needs nothing to be there. */
+const smallGuestName = 'small-guest';
+const smallGuestMemoryMib = 256;
+const endings = ['.qcow2', '.img', '.raw'];
+
+export interface ThrowAwayDeps {
+  db: Kysely<Database>;
+  hypervisor: Hypervisor;
+  images: Images;
+  templates: Templates;
+  host: VmsHost;
+  /** Makes the files of a machine's disks what its rows say. */
+  settle: (vmId: VmId) => Promise<unknown>;
+}
+
+/** A machine that can be started again and again, each time as it was. */
+export interface ThrowAway {
+  kind: SimulationRequest['vm_kind'];
+  spec(id: JobId, request: Omit<MachineRequest, 'overlays'>): MachineSpec;
+}
+
+interface Base extends Pick<Plan, 'cpus' | 'memoryMib' | 'boot' | 'network' | 'arguments'> {
+  disks: { sizeBytes: number; below: MachineRequest['overlays'][number]['below'] }[];
+}
+
+/** Machines that are thrown away: what a name means, and what is made of it. */
+export function createThrowAway({ db, hypervisor, images, templates, host, settle }: ThrowAwayDeps) {
+  let building: Promise<void> | null = null;
+
+  /** Once: it is the same as long as this process lives. */
+  function buildSmallGuest(): Promise<void> {
+    building ??= host.buildSmallGuest().catch((error: unknown) => {
+      building = null;
+      throw error;
+    });
+    return building;
+  }
+
+  async function find(name: string): Promise<{ kind: ThrowAway['kind']; base: Base }> {
+    const known = await templates.list();
+    const template = known.find((one) => one.name === name);
+    if (template) {
+      const usable = await templates.get(template.id);
+      return { kind: 'template', base: toBase(planVm({ name }, usable, await images.finder())) };
+    }
+    if (name === smallGuestName) {
+      await buildSmallGuest();
+      const boot = { from: 'kernel', ...smallGuest, append: hypervisor.smallGuest.kernelArguments } as const;
+      const plan = planVm({ name, boot, memoryMib: smallGuestMemoryMib }, null, await images.finder());
+      return { kind: 'template', base: toBase(plan) };
+    }
+    const finder = await images.finder();
+    const disks = (await listImages(db)).filter(({ kind }) => kind === 'disk').map((image) => image.name);
+    const image = [name, ...endings.map((ending) => name + ending)].find((one) => disks.includes(one));
+    if (image !== undefined) {
+      return { kind: 'image', base: toBase(planVm({ name: 'image', image }, null, finder)) };
+    }
+    const vm = await findVmByName(db, name);
+    if (vm) return { kind: 'vm', base: await baseOf(vm) };
+    const all = [...known.map((one) => one.name), ...disks, ...(await listVmNames(db)), smallGuestName];
+    const near = closestTo(name, [...new Set(all)]);
+    throw new CodedError(
+      'VM_NOT_FOUND',
+      `there is no template, image or machine ${name}; there is ${near.join(', ')}`,
+    );
+  }
+
+  /** A machine that runs changes its disks: what lies on them would be neither this nor that. */
+  async function baseOf(vm: MachineRow): Promise<Base> {
+    if (isVmLive(vm.status)) {
+      throw new CodedError(
+        'VM_WRONG_STATE',
+        `${vm.name} is ${vm.status}: its disks can be read only while it is stopped. Stop it, or make a template of it`,
+      );
+    }
+    await settle(vm.id);
+    const disks = await listDisksOf(db, vm.id);
+    return {
+      ...vm,
+      disks: disks.map(({ sizeBytes, file, format, chain }) => {
+        return { sizeBytes, below: [{ file, format }, ...chain] };
+      }),
+    };
+  }
+
+  return {
+    /**
+     * What a name means: a template, an image, a stopped machine.
+     * @throws CodedError VM_NOT_FOUND with the nearest names, VM_WRONG_STATE, VM_IMPOSSIBLE, HYPERVISOR_UNAVAILABLE
+     */
+    async plan(name: string, wanted: { cpus?: number; memoryMib?: number }): Promise<ThrowAway> {
+      const { kind, base } = await find(name);
+      const cpus = wanted.cpus ?? base.cpus;
+      const memoryMib = wanted.memoryMib ?? base.memoryMib;
+      checkSizes({ cpus, memoryMib, maxCpus: cpus, maxMemoryMib: memoryMib });
+      const missing = hypervisor.missing();
+      if (missing !== null) throw new CodedError('HYPERVISOR_UNAVAILABLE', missing);
+      return {
+        kind,
+        spec(jobId, request) {
+          const id = VmId.parse(jobId);
+          const overlays = base.disks.map((disk, index) => {
+            return { ...disk, file: `vms/${id}/${index === 0 ? 'root' : `disk-${index}`}.qcow2` };
+          });
+          return {
+            ...{ id, name: `request-${jobId.slice(-12)}` },
+            ...{ cpus, maxCpus: cpus, memoryMib, maxMemoryMib: memoryMib },
+            boot: specBoot(base.boot),
+            disks: overlays.map(({ file }) => {
+              return { id: DiskId.parse(newId()), file, format: 'qcow2' as const, readOnly: false };
+            }),
+            network: withoutForwards(base.network),
+            display: 'none',
+            arguments: base.arguments,
+            request: { ...request, overlays },
+          };
+        },
+      };
+    },
+
+    /** The disks that were kept of a failed one go. May be called again. */
+    discard: (id: JobId): Promise<void> => hypervisor.driver.discard(id, false),
+  };
+}
+
+const toBase = ({ cpus, memoryMib, boot, network, arguments: words, disk }: Plan): Base => {
+  return { cpus, memoryMib, boot, network, arguments: words, disks: disk ? [disk] : [] };
+};
+
+/** Nobody but its own commands talks to it. */
+const withoutForwards = (network: VmNetwork): VmNetwork =>
+  network.mode === 'user' ? { ...network, forward: [] } : network;

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { startTestServer, temporaryDirectory, type TemporaryDirectory, type TestServer } from '@vmo/testkit';
+import {
+  startTestServer,
+  temporaryDirectory,
+  testDatabase,
+  type TemporaryDirectory,
+  type TestServer,
+} from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { environmentFor, vmo } from './vmo.test.support.ts';
 
@@ -75,24 +81,37 @@ describe('the package', () => {
   });
 
   it('inside of a checkout starts the server in the foreground, which ends with it', async () => {
+    // As the checkout that this is, without what its start prepares before: that is built elsewhere.
+    const other = join(directory.path, 'checkout');
+    await mkdir(join(other, 'scripts'), { recursive: true });
+    await mkdir(join(other, 'docs'));
+    await writeFile(join(other, 'package.json'), JSON.stringify({ name: 'vm-orchestrator' }));
+    const start = `#!/bin/sh\nexec sh ${join(checkout, 'apps', 'server', 'run.sh')}\n`;
+    await writeFile(join(other, 'scripts', 'start.sh'), start, { mode: 0o755 });
+    await using database = await testDatabase();
     const child = spawn(process.execPath, [program, 'up', '--port', '0'], {
-      cwd: join(checkout, 'docs'),
+      cwd: join(other, 'docs'),
       env: {
         ...environmentFor(null),
         VMO_DATA_DIR: join(directory.path, 'data'),
-        DATABASE_URL: 'url' in server.database ? server.database.url : '',
+        DATABASE_URL: database.url,
         VMO_LOG_LEVEL: 'warn',
         VMO_TOKEN: 'up-token',
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    const ended = once(child, 'exit');
     const said = text(child.stderr);
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-    expect(line).toMatch(/VM-Orchestrator is ready: http:\/\/127\.0\.0\.1:\d+\//);
     const url = new URL(/http\S+/.exec(line)?.[0] ?? '').origin;
-    expect((await vmo({ url, token: 'up-token' }, ['status'], { program })).code).toBe(0);
+    const { stdout } = await vmo({ url, token: 'up-token' }, ['config', '-o', 'json'], { program });
+    expect(JSON.parse(stdout)).toMatchObject({
+      settings: expect.arrayContaining([
+        expect.objectContaining({ name: 'VMO_PORT', value: '0', source: 'environment' }),
+      ]) as unknown,
+    });
     child.kill('SIGTERM');
-    const [code] = (await once(child, 'exit')) as [number];
+    const [code] = (await ended) as [number];
     expect({ code, said: await said }).toEqual({ code: 0, said: '' });
     expect((await vmo({ url, token: 'up-token' }, ['status'], { program })).code).toBe(3);
   }, 90_000);

@@ -70,6 +70,8 @@ const refusals: ReadonlySet<string> = new Set([
   'UNAUTHENTICATED',
 ]);
 
+export const isFinalRefusal = ({ code }: CodedError): boolean => refusals.has(code);
+
 export function createAgent(options: AgentOptions): Agent {
   const { api, logger, times } = options;
   const attempts = new Map<JobId, Attempt>();
@@ -110,7 +112,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   /** @returns whether the server will never talk to us again */
   function isRefused(error: unknown): boolean {
-    if (!(error instanceof CodedError) || !refusals.has(error.code)) return false;
+    if (!(error instanceof CodedError) || !isFinalRefusal(error)) return false;
     if (!stopped) {
       halt();
       options.onRefused?.(error);
@@ -178,7 +180,7 @@ export function createAgent(options: AgentOptions): Agent {
         if (isRefused(error) || stopped) return;
         logger.warn({ err: error }, 'the lease was not renewed; trying again soon');
         clearTimeout(renewAgain);
-        renewAgain = setTimeout(() => void renew(), times.renewMs / 10);
+        renewAgain = setTimeout(() => void renew(), times.renewMs / 20);
       })
       .finally(() => {
         renewing = null;
@@ -203,7 +205,13 @@ export function createAgent(options: AgentOptions): Agent {
 
     async start() {
       await renew();
-      for (const job of await api.assigned()) launch(job);
+      try {
+        for (const job of await api.assigned()) launch(job);
+      } catch (error) {
+        if (isRefused(error)) return;
+        logger.warn({ err: error }, 'jobs of before could not be asked for; trying again soon');
+        mayHaveMore = true;
+      }
       if (isStopped()) return;
       running = true;
       if (attempts.size > 0) logger.info({ jobs: attempts.size }, 'jobs of before are taken up again');

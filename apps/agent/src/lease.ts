@@ -48,7 +48,8 @@ export interface RemoteLease extends Lease {
 
 /** Keeps the lease in a file, where the guardian looks at it. */
 export function createRemoteLease(directory: string, boot: string): RemoteLease {
-  let lease: LeaseRecord | null = null;
+  // That of before a restart holds as well.
+  let lease = readLease(directory);
   return {
     isHeld: () => !isOver(lease, boot),
     renewed(askedAt, endRunsMs) {

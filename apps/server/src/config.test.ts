@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { toJobEnvironment } from '@vmo/agent';
 import type { Setting } from '@vmo/contract';
 import { temporaryDirectory } from '@vmo/testkit';
 import { describe, expect, it } from 'vitest';
-import { describeSettings, loadConfig, toJobEnvironment } from './config.ts';
+import { describeSettings, loadConfig } from './config.ts';
 
 describe('the settings', () => {
   it('have defaults', () => {

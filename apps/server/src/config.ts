@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
+import { toJobEnvironment, type Environment } from '@vmo/agent';
 import type { Setting } from '@vmo/contract';
 import { z } from 'zod';
 import { logLevels, type LogLevel } from './kernel/logger.ts';
@@ -168,7 +169,6 @@ const settings = {
 
 type SettingName = keyof typeof settings;
 type Settings = { [N in SettingName]: z.output<(typeof settings)[N][0]> };
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 // Empty means unset: compose files and CI systems pass variables on that way.
 const givenIn = (environment: Environment, name: string): string | undefined =>
@@ -201,33 +201,6 @@ function readTls({ VMO_TLS_CERT: cert, VMO_TLS_KEY: key }: Settings): Config['tl
     }
   };
   return { cert: read('VMO_TLS_CERT', cert), key: read('VMO_TLS_KEY', key) };
-}
-
-/** PATH entries that npm puts in front while it runs a script, and our own Node. */
-const notForJobs = /\/node_modules\/\.bin\/?$|\/node-gyp-bin\/?$|\/\.node\/node_modules\//;
-
-/** The server's environment less what is the cockpit's own: its settings and secrets, and the traces of npm. */
-export function toJobEnvironment(environment: Environment): Record<string, string> {
-  const added = new Set(environment.VMO_ADDED_VARIABLES?.split(' ')); // by run.sh
-  const kept = Object.entries(environment).filter(
-    (entry): entry is [string, string] =>
-      entry[1] !== undefined &&
-      !added.has(entry[0]) &&
-      !/^(VMO_|PG[A-Z]|npm_)|^(DATABASE_URL|INIT_CWD|NODE_COMPILE_CACHE)$/.test(entry[0]),
-  );
-  return Object.fromEntries(
-    kept.map(([name, value]) =>
-      name === 'PATH'
-        ? [
-            name,
-            value
-              .split(delimiter)
-              .filter((entry) => !notForJobs.test(entry))
-              .join(delimiter),
-          ]
-        : [name, value],
-    ),
-  );
 }
 
 /** `vm_configs` where the person started, else in the data directory, where it may come to be. */

@@ -11,6 +11,7 @@ export {
 export { startFaultProxy, type FaultProxy } from './fault-proxy.ts';
 export { noiseDigests, seededRandom, type Digest, type NoiseStream } from './noise.ts';
 export { noiseCommand, type NoiseOptions } from './noise-command.ts';
+export { startTestAgent, type TestAgent, type TestAgentOptions } from './agent.ts';
 export { startTestPostgres, type TestPostgres } from './postgres.ts';
 export { isRunning, memoryOf, openFilesOf, processesOfJob, startTimeOf, zombiesOf } from './processes.ts';
 export { startSshd, type TestSshd } from './sshd.ts';

@@ -91,6 +91,14 @@ const noSuchAgent = () => new CodedError('AGENT_NOT_FOUND', 'there is no agent w
 
 /** Who may take jobs: their tokens, what they have to offer, and their leases. */
 export function createAgents({ db, lease }: AgentsDeps) {
+  /** As far as this process knows, for agents inside it: they hold at once, not at their next renewal. */
+  const drained = new Set<string>();
+
+  function remember(agentId: string, draining: boolean): void {
+    if (draining) drained.add(agentId);
+    else drained.delete(agentId);
+  }
+
   async function get(agentId: string): Promise<Agent> {
     const row = await repository.findAgent(db, agentId);
     if (!row) throw noSuchAgent();
@@ -165,6 +173,7 @@ export function createAgents({ db, lease }: AgentsDeps) {
       await change(actor, agentId, draining ? 'agent.drain' : 'agent.resume', (trx) =>
         repository.setDraining(trx, agentId, draining),
       );
+      remember(agentId, draining);
       return get(agentId);
     },
 
@@ -238,8 +247,12 @@ export function createAgents({ db, lease }: AgentsDeps) {
     async renew(agentId: AgentId, report: AgentReport): Promise<{ draining: boolean }> {
       const row = await repository.renewLease(db, agentId, report, lease.leaseMs);
       if (!row) throw noSuchAgent();
+      remember(agentId, row.draining);
       return row;
     },
+
+    /** A person wants it to take no more jobs. */
+    isDrained: (agentId: AgentId) => drained.has(agentId),
 
     /** The agent inside the server introduces itself; its row is made at the first start. */
     async helloHere(name: string, hello: Omit<AgentHello, 'installation' | 'contract'>): Promise<AgentId> {

@@ -46,7 +46,7 @@ export interface AgentApiDeps {
   hosts: Pick<Hosts, 'get'>;
   secrets: Secrets;
   artifacts: Artifacts;
-  agents: Pick<Agents, 'renew'>;
+  agents: Pick<Agents, 'renew' | 'isDrained'>;
 }
 
 /** A log that is being written, as this process left it, and by whom. */
@@ -190,6 +190,7 @@ export function createAgentApi({
       },
 
       async claim(free) {
+        if (taker.id !== null && agents.isDrained(taker.id)) return [];
         const rows = await claim(taker, free);
         for (const row of rows) await service.tell({ row, events: [] });
         return Promise.all(rows.map(toClaimed));

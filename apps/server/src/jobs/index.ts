@@ -113,7 +113,7 @@ export interface Jobs {
 export interface JobsDeps extends Omit<PlaceDeps, 'fleet'> {
   db: Kysely<Database>;
   bus: Bus;
-  agents: Pick<Agents, 'fleet' | 'lapsed' | 'holdLapsed' | 'lease' | 'renew'>;
+  agents: Pick<Agents, 'fleet' | 'lapsed' | 'holdLapsed' | 'lease' | 'renew' | 'isDrained'>;
   eventRetentionDays: number;
   terminals: Terminals;
   /** Where what was fetched out of machines is kept. */

@@ -1,0 +1,120 @@
+import { createClient, type Client } from '@vmo/client';
+import type {
+  AgentApi,
+  AgentHello,
+  AgentNews,
+  AgentWelcome,
+  AppendHead,
+  ClaimedJob,
+  SpoolChunk,
+} from '@vmo/contract';
+
+/** Clocks that are nearer than this are taken to be the same: the way through the network takes time as well. */
+const sameClockMs = 5_000;
+
+export interface HttpAgentApi extends AgentApi {
+  hello(hello: AgentHello): Promise<AgentWelcome>;
+  /** Waits until there is something to ask for. */
+  news(signal: AbortSignal): Promise<AgentNews>;
+}
+
+export interface HttpAgentApiOptions {
+  /** Where the server is. */
+  baseUrl: string;
+  token: string;
+  /**
+   * How long a call may take, in milliseconds: a renewal that hangs must be given up while there is time for another; all
+   * the rest is repeated as well, and may be large.
+   */
+  timeouts: { renewMs: number; callMs: number };
+}
+
+/** The bytes of an append as the route takes them: a line that says what they are, then they. */
+function packAppend(chunks: readonly SpoolChunk[], toServer: (at: Date) => string): Blob {
+  const head: AppendHead = {
+    chunks: chunks.map(({ stream, offset, bytes, ts }) => ({
+      ...{ stream, offset },
+      ...{ size: bytes.length, ts: toServer(ts) },
+    })),
+  };
+  return new Blob([`${JSON.stringify(head)}\n`, ...chunks.map(({ bytes }) => new Uint8Array(bytes))]);
+}
+
+/**
+ * The agent contract over HTTP. Times of day go to the server by the server's clock, whatever ours says: a job must not have
+ * started before it was submitted because the clock of a machine is wrong.
+ */
+export function createHttpAgentApi({ baseUrl, token, timeouts }: HttpAgentApiOptions): HttpAgentApi {
+  const connect = (timeoutMs: number): Client => createClient({ baseUrl, token, timeoutMs });
+  const client = connect(timeouts.callMs);
+  const renewals = connect(timeouts.renewMs);
+  const longPoll = connect(Math.max(timeouts.callMs, 30_000));
+  /** What has to be added to our clock. */
+  let ahead = 0;
+
+  function compareClocks({ now }: { now: string }): void {
+    const difference = Date.parse(now) - Date.now();
+    if (Math.abs(difference - ahead) < sameClockMs) return;
+    ahead = Math.abs(difference) < sameClockMs ? 0 : difference;
+  }
+
+  const toServer = (at: Date) => new Date(at.getTime() + ahead).toISOString();
+  const toOurs = (job: ClaimedJob): ClaimedJob =>
+    job.startedAt === null
+      ? job
+      : { ...job, startedAt: new Date(Date.parse(job.startedAt) - ahead).toISOString() };
+
+  return {
+    async hello(hello) {
+      const welcome = await client.call('agentHello', { body: hello });
+      compareClocks(welcome);
+      return welcome;
+    },
+    news: (signal) => longPoll.call('agentNews', { signal }),
+    async renew(report) {
+      const answer = await renewals.call('agentRenew', { body: report });
+      compareClocks(answer);
+      return answer;
+    },
+    claim: async (free) => (await client.call('agentClaim', { body: free })).jobs.map(toOurs),
+    assigned: async () => (await client.call('agentAssigned')).jobs.map(toOurs),
+    async started({ jobId, fence }, startedAt, lines) {
+      const body = { fence, startedAt: toServer(startedAt), lines };
+      return (await client.call('agentStarted', { params: { jobId }, body })).kept;
+    },
+    release: async ({ jobId, fence }, reason) =>
+      (await client.call('agentRelease', { params: { jobId }, body: { fence, reason } })).kept,
+    append: ({ jobId, fence }, chunks) =>
+      client.upload('agentAppend', {
+        ...{ params: { jobId }, query: { fence } },
+        bytes: packAppend(chunks, toServer),
+        signal: AbortSignal.timeout(timeouts.callMs),
+      }),
+    note: ({ jobId, fence }, lines) =>
+      client.call('agentNote', { params: { jobId }, body: { fence, lines } }),
+    cut: ({ jobId, fence }, from, to, lines) =>
+      client.call('agentCut', { params: { jobId }, body: { fence, from, to, lines } }),
+    keepNewest: async ({ jobId, fence }, tailBytes, lines) =>
+      (await client.call('agentKeepNewest', { params: { jobId }, body: { fence, tailBytes, lines } })).kept,
+    digest: async ({ jobId, fence }, afterSeq) =>
+      (
+        await client.call('agentDigest', {
+          params: { jobId },
+          body: { fence, ...(afterSeq !== undefined && { afterSeq }) },
+        })
+      ).digest,
+    finish: ({ jobId, fence }, outcome, sizes) =>
+      client.call('agentFinish', {
+        params: { jobId },
+        body: {
+          fence,
+          sizes,
+          outcome: {
+            ...outcome,
+            startedAt: outcome.startedAt && toServer(outcome.startedAt),
+            finishedAt: toServer(outcome.finishedAt),
+          },
+        },
+      }),
+  };
+}

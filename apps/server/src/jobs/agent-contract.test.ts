@@ -1,0 +1,332 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createHttpAgentApi } from '@vmo/agent';
+import {
+  agentContractVersion,
+  CodedError,
+  type AgentApi,
+  type AgentCapacity,
+  type FreePlaces,
+  type Job,
+  type JobId,
+  type JobRef,
+  type JobSubmission,
+  type RunOutcome,
+  type SpoolChunk,
+} from '@vmo/contract';
+import { startTestServer } from '@vmo/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId } from '../kernel/ids.ts';
+import { freeJobs, owner, startCockpit } from './harness.test.support.ts';
+
+const capacity: AgentCapacity = {
+  slots: { jobs: 10, vms: 0, requests: 0 },
+  ...{ cpus: 8, memoryMib: 1024, accelerators: ['tcg'], images: [] },
+};
+
+/** One form of the contract, and the way around it. */
+interface Form extends AsyncDisposable {
+  api: AgentApi;
+  /** Another agent of the same kind. */
+  other: AgentApi;
+  submit(change?: Partial<JobSubmission>): Promise<Job>;
+  get(jobId: JobId): Promise<Job>;
+  cancel(jobId: JobId): Promise<Job>;
+  stdout(jobId: JobId): Promise<Buffer>;
+  systemText(jobId: JobId): Promise<string>;
+}
+
+async function inProcess(): Promise<Form> {
+  const cockpit = await startCockpit({ withAgent: false });
+  return {
+    api: cockpit.apiOf('one'),
+    other: cockpit.apiOf('other'),
+    submit: (change = {}) => cockpit.run('true', change),
+    get: cockpit.jobs.get,
+    cancel: (jobId) => cockpit.jobs.cancel(owner, jobId),
+    stdout: (jobId) => cockpit.bytes(jobId, 'stdout'),
+    systemText: async (jobId) => (await cockpit.systemLines(jobId)).join('\n'),
+    [Symbol.asyncDispose]: () => cockpit[Symbol.asyncDispose](),
+  };
+}
+
+async function overHttp(): Promise<Form> {
+  const server = await startTestServer();
+  const { client } = server;
+  // The agent inside the server takes what any may take as well.
+  for (const { id } of (await client.call('listAgents')).agents)
+    await client.call('drainAgent', { params: { agentId: id } });
+  const connect = async (name: string) => {
+    const { token } = await client.call('addAgent', { body: { name } });
+    const timeouts = { renewMs: 20_000, callMs: 20_000 };
+    const api = createHttpAgentApi({ baseUrl: server.url, token, timeouts });
+    await api.hello({
+      ...{ contract: agentContractVersion, version: 'test', installation: newId(), capacity },
+    });
+    return api;
+  };
+  const read = async (jobId: JobId, stream: 'stdout' | 'system') =>
+    Buffer.from(
+      await (await client.download('getLog', { params: { jobId }, query: { stream } })).arrayBuffer(),
+    );
+  return {
+    api: await connect('one'),
+    other: await connect('other'),
+    submit: async (change = {}) =>
+      (await client.call('submitJob', { body: { command: 'true', agent: 'any', ...change } })).job,
+    get: async (jobId) => (await client.call('getJob', { params: { jobId } })).job,
+    cancel: async (jobId) => (await client.call('cancelJob', { body: { jobId } })).job,
+    stdout: (jobId) => read(jobId, 'stdout'),
+    systemText: async (jobId) => (await read(jobId, 'system')).toString(),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+const outcome = (change: Partial<RunOutcome> = {}): RunOutcome => ({
+  ...{ status: 'done', exitCode: 0, signal: null, reason: null, verified: true, dead: false },
+  ...{ startedAt: null, finishedAt: new Date(), lines: ['exit 0'] },
+  ...change,
+});
+const nothing = { stdout: 0, stderr: 0, boot: 0 };
+const piece = (bytes: Buffer, offset = 0): SpoolChunk => ({
+  stream: 'stdout',
+  offset,
+  bytes,
+  ts: new Date(),
+});
+
+describe.each([
+  ['in the server’s process', inProcess],
+  ['over HTTP', overHttp],
+])('the agent contract %s', (_, start) => {
+  let form: Form;
+  beforeAll(async () => {
+    form = await start();
+  });
+  afterAll(() => form[Symbol.asyncDispose]());
+
+  async function take(change: Partial<JobSubmission> = {}): Promise<JobRef> {
+    const { id } = await form.submit(change);
+    const [job] = await form.api.claim(freeJobs(1));
+    if (job?.id !== id) throw new Error('another job was taken');
+    return { jobId: id, fence: job.fence };
+  }
+
+  it('brings a job from the queue to its end, with every byte', async () => {
+    const { id } = await form.submit({ env: { A: 'b' }, timeout: 60 });
+    const free: FreePlaces = { ...freeJobs(1), cpus: 8, memoryMib: 1024 };
+    const [job] = await form.api.claim(free);
+    expect(job).toMatchObject({
+      ...{
+        id,
+        command: 'true',
+        place: 'jobs',
+        attempt: 1,
+        env: { A: 'b' },
+        timeout: 60,
+        status: 'acknowledged',
+      },
+      ...{ secrets: {}, cancelRequested: false, offsets: nothing, startedAt: null },
+    });
+    const ref = { jobId: id, fence: job?.fence ?? 0 };
+    expect((await form.api.assigned()).map((one) => one.id)).toEqual([id]);
+    const startedAt = new Date();
+    expect(await form.api.started(ref, startedAt, ['true'])).toBe(true);
+    expect(await form.api.started(ref, startedAt, ['true'])).toBe(true);
+    expect(await form.get(id)).toMatchObject({ status: 'running', startedAt: startedAt.toISOString() });
+    const bytes = randomBytes(100_000);
+    const [front, back] = [bytes.subarray(0, 60_000), bytes.subarray(60_000)];
+    const accepted = { status: 'accepted', offsets: { ...nothing, stdout: 100_000 } };
+    expect(await form.api.append(ref, [piece(front), piece(back, 60_000)])).toEqual(accepted);
+    expect(await form.api.append(ref, [piece(front), piece(back, 60_000)])).toEqual(accepted);
+    expect(await form.api.append(ref, [])).toEqual(accepted);
+    await form.api.note(ref, ['in the middle']);
+    const digest = await form.api.digest(ref);
+    expect(digest?.offsets).toEqual(accepted.offsets);
+    expect(digest?.sha256.stdout).toBe(createHash('sha256').update(bytes).digest('hex'));
+    for (let call = 0; call < 2; call++)
+      expect(await form.api.finish(ref, outcome(), accepted.offsets)).toEqual(accepted);
+    expect(await form.get(id)).toMatchObject({ status: 'done', exitCode: 0, logState: 'verified' });
+    expect((await form.stdout(id)).equals(bytes)).toBe(true);
+    expect(await form.systemText(id)).toMatch(/^true\nin the middle\nexit 0/);
+    expect(await form.api.assigned()).toEqual([]);
+  });
+
+  it('answers a gap with where to go on, and leaves out what it is told to', async () => {
+    const ref = await take();
+    const ten = Buffer.from('0123456789');
+    expect(await form.api.append(ref, [piece(ten, 5)])).toEqual({ status: 'wrong-offset', offsets: nothing });
+    expect(await form.api.finish(ref, outcome(), { ...nothing, stdout: 10 })).toEqual({
+      ...{ status: 'wrong-offset', offsets: nothing },
+    });
+    const to = { ...nothing, stdout: 1000 };
+    expect(await form.api.cut(ref, nothing, to, ['1,000 bytes are left out'])).toEqual({
+      status: 'accepted',
+      offsets: to,
+    });
+    expect(await form.api.cut(ref, nothing, to, ['1,000 bytes are left out'])).toEqual({
+      status: 'accepted',
+      offsets: to,
+    });
+    expect(await form.api.cut(ref, nothing, { ...nothing, stdout: 9 }, [])).toEqual({
+      status: 'wrong-offset',
+      offsets: to,
+    });
+    expect(await form.api.append(ref, [piece(ten, 1000)])).toMatchObject({ status: 'accepted' });
+    expect(await form.api.keepNewest(ref, 1024, ['the first part ends here'])).toBe(true);
+  });
+
+  it('gives a job back that never began, and takes it again with another fence', async () => {
+    const ref = await take();
+    expect(await form.api.release(ref, 'not now')).toBe(true);
+    expect(await form.get(ref.jobId)).toMatchObject({ status: 'pending', agent: null, place: 1 });
+    const [again] = await form.other.claim(freeJobs(1));
+    expect(again).toMatchObject({ id: ref.jobId, fence: ref.fence + 1 });
+  });
+
+  it('refuses what comes from another agent or an older attempt, whatever it is', async () => {
+    const ref = await take();
+    const lost = { status: 'lease-lost' };
+    const before = await form.get(ref.jobId);
+    for (const [api, stale] of [
+      [form.other, ref],
+      [form.api, { ...ref, fence: ref.fence - 1 }],
+    ] as const) {
+      expect(await api.started(stale, new Date(), ['x'])).toBe(false);
+      expect(await api.release(stale, 'x')).toBe(false);
+      expect(await api.append(stale, [piece(Buffer.from('x'))])).toEqual(lost);
+      await api.note(stale, ['x']);
+      expect(await api.cut(stale, nothing, { ...nothing, stdout: 1 }, ['x'])).toEqual(lost);
+      expect(await api.keepNewest(stale, 1024, ['x'])).toBe(false);
+      expect(await api.digest(stale)).toBeNull();
+      expect(await api.finish(stale, outcome(), nothing)).toEqual(lost);
+    }
+    expect(await form.get(ref.jobId)).toEqual(before);
+  });
+
+  it('begins a lost job again where that was asked for, behind what is stored, and never one that may live', async () => {
+    const ref = await take({ retry: 1 });
+    await form.api.started(ref, new Date(), ['true']);
+    await form.api.append(ref, [piece(Buffer.from('first, unfinished'))]);
+    const lost = outcome({
+      status: 'lost',
+      exitCode: null,
+      reason: 'gone',
+      lines: ['lost: gone'],
+      dead: true,
+    });
+    expect(await form.api.finish(ref, lost, { ...nothing, stdout: 17 })).toMatchObject({
+      status: 'accepted',
+    });
+    expect(await form.get(ref.jobId)).toMatchObject({
+      status: 'pending',
+      attempt: 2,
+      agent: null,
+      startedAt: null,
+    });
+    // Until somebody takes it, its last owner cannot write either.
+    expect(await form.api.append(ref, [piece(Buffer.from('late'), 17)])).toEqual({ status: 'lease-lost' });
+    const [job] = await form.other.claim(freeJobs(1));
+    expect(job).toMatchObject({ id: ref.jobId, attempt: 2, fence: ref.fence + 1, offsets: nothing });
+    const next = { jobId: ref.jobId, fence: job?.fence ?? 0 };
+    await form.other.started(next, new Date(), ['true']);
+    const bytes = Buffer.from('second\n');
+    for (let call = 0; call < 2; call++)
+      expect(await form.other.append(next, [piece(bytes)])).toEqual({
+        ...{ status: 'accepted', offsets: { ...nothing, stdout: 7 } },
+      });
+    expect((await form.other.digest(next))?.sha256.stdout).toBe(
+      createHash('sha256').update(bytes).digest('hex'),
+    );
+    expect(await form.other.finish(next, lost, { ...nothing, stdout: 7 })).toMatchObject({
+      status: 'accepted',
+    });
+    expect(await form.get(ref.jobId)).toMatchObject({ status: 'lost', attempt: 2 });
+    expect((await form.stdout(ref.jobId)).toString()).toBe('first, unfinishedsecond\n');
+
+    const alive = await take({ retry: 1 });
+    await form.api.finish(alive, { ...lost, dead: false }, nothing);
+    expect(await form.get(alive.jobId)).toMatchObject({ status: 'lost', attempt: 1 });
+    const failed = await take({ retry: 1 });
+    await form.api.started(failed, new Date(), []);
+    await form.api.finish(failed, outcome({ status: 'failed', exitCode: 1 }), nothing);
+    expect(await form.get(failed.jobId)).toMatchObject({ status: 'failed', attempt: 1 });
+  });
+
+  it('tells of a cancel when the lease is renewed, and a cancelled job does not begin again', async () => {
+    const ref = await take({ retry: 3 });
+    await form.api.started(ref, new Date(), []);
+    expect((await form.api.renew({ capacity, leaving: false })).cancelled).toEqual([]);
+    await form.cancel(ref.jobId);
+    expect(await form.api.renew({ capacity, leaving: false })).toMatchObject({
+      ...{ draining: false, cancelled: [ref.jobId] },
+    });
+    expect((await form.other.renew({ capacity, leaving: false })).cancelled).toEqual([]);
+    await form.api.finish(ref, outcome({ status: 'lost', dead: true }), nothing);
+    expect(await form.get(ref.jobId)).toMatchObject({ status: 'lost', attempt: 1 });
+  });
+});
+
+describe('an agent over HTTP', () => {
+  it('is let in with its own token, of the same version, from one place; and not any more when it was revoked', async () => {
+    await using server = await startTestServer();
+    const { client } = server;
+    const { agent, token } = await client.call('addAgent', { body: { name: 'far' } });
+    expect(agent).toMatchObject({ name: 'far', kind: 'remote', status: 'new', capacity: null });
+    const connect = (bearer: string) =>
+      createHttpAgentApi({
+        baseUrl: server.url,
+        token: bearer,
+        timeouts: { renewMs: 20_000, callMs: 20_000 },
+      });
+    const codeOf = (call: Promise<unknown>) =>
+      call.then(
+        () => 'no error',
+        (error: unknown) => (error instanceof CodedError ? error.code : error),
+      );
+    const api = connect(token);
+    const hello = { contract: agentContractVersion, version: '1.2.3', installation: newId(), capacity };
+    expect(await codeOf(connect(`${token}x`).hello(hello))).toBe('UNAUTHENTICATED');
+    expect(await codeOf(connect(server.token).hello(hello))).toBe('FORBIDDEN');
+    const older = await api.hello({ ...hello, contract: 0 }).catch((error: unknown) => error);
+    expect(older).toMatchObject({
+      code: 'AGENT_INCOMPATIBLE',
+      message: expect.stringMatching(/update the agent$/) as string,
+    });
+    const newer = await api.hello({ ...hello, contract: 99 }).catch((error: unknown) => error);
+    expect(newer).toMatchObject({ message: expect.stringMatching(/update the server$/) as string });
+
+    // Before it has said who it is, it gets nothing.
+    const { job } = await client.call('submitJob', { body: { command: 'true', agent: 'far' } });
+    expect(job.reason).toBe('waiting: agent far is not online');
+    expect(await api.claim(freeJobs(1))).toEqual([]);
+    expect(await api.hello(hello)).toMatchObject({
+      name: 'far',
+      times: { leaseMs: 30_000, renewMs: 10_000 },
+    });
+    expect(await codeOf(api.hello({ ...hello, installation: newId() }))).toBe('AGENT_ELSEWHERE');
+    const listed = async () => (await client.call('listAgents')).agents.find(({ name }) => name === 'far');
+    expect(await listed()).toMatchObject({ status: 'online', version: '1.2.3', capacity });
+
+    const params = { agentId: agent.id };
+    await client.call('drainAgent', { params });
+    expect(await api.claim(freeJobs(1))).toEqual([]);
+    expect(await api.renew({ capacity, leaving: false })).toMatchObject({ draining: true });
+    expect((await client.call('getJob', { params: { jobId: job.id } })).job.reason).toBe(
+      'waiting: agent far takes no more jobs',
+    );
+    await client.call('resumeAgent', { params });
+    expect(await api.claim(freeJobs(1))).toMatchObject([{ id: job.id }]);
+    expect(await listed()).toMatchObject({ busy: { jobs: 1, vms: 0, requests: 0 } });
+    expect(await codeOf(client.call('removeAgent', { params }))).toBe('AGENT_BUSY');
+
+    // Its token is for its work alone.
+    const asAgent = await fetch(`${server.url}/api/v1/jobs`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(asAgent.status).toBe(403);
+    await client.call('revokeAgent', { params });
+    expect(await codeOf(api.renew({ capacity, leaving: false }))).toBe('AGENT_REVOKED');
+    expect(await codeOf(api.claim(freeJobs(1)))).toBe('AGENT_REVOKED');
+    expect(await listed()).toMatchObject({ status: 'revoked' });
+  });
+});

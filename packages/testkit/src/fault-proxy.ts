@@ -27,6 +27,8 @@ interface Pipe {
 /** A TCP proxy on loopback that can be told to misbehave. */
 export async function startFaultProxy(to: { host: string; port: number }): Promise<FaultProxy> {
   const pipes = new Set<Pipe>();
+  /** In a black hole one end of a pipe can be gone while the other waits. */
+  const sockets = new Set<Socket>();
   const timers = new Set<NodeJS.Timeout>();
   let fault: Fault = { kind: 'pass' };
   let limit: number | null = null;
@@ -84,6 +86,10 @@ export async function startFaultProxy(to: { host: string; port: number }): Promi
     }
     const pipe: Pipe = { client, target: connect(to.port, to.host), carried: 0 };
     pipes.add(pipe);
+    for (const socket of [client, pipe.target]) {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    }
     carry(pipe, client, pipe.target);
     carry(pipe, pipe.target, client);
   });
@@ -115,7 +121,7 @@ export async function startFaultProxy(to: { host: string; port: number }): Promi
     },
     async [Symbol.asyncDispose]() {
       for (const timer of timers) clearTimeout(timer);
-      for (const pipe of [...pipes]) reset(pipe);
+      for (const socket of sockets) socket.resetAndDestroy();
       server.close();
       await once(server, 'close');
     },

@@ -6,6 +6,7 @@ import type {
   AgentWelcome,
   AppendHead,
   ClaimedJob,
+  RunProgress,
   SpoolChunk,
 } from '@vmo/contract';
 
@@ -59,6 +60,16 @@ export function createHttpAgentApi({ baseUrl, token, timeouts }: HttpAgentApiOpt
   }
 
   const toServer = (at: Date) => new Date(at.getTime() + ahead).toISOString();
+  const textToServer = (at: string | null) => (at === null ? null : toServer(new Date(at)));
+  const progressToServer = (progress: RunProgress): RunProgress => ({
+    ...progress,
+    readyAt: textToServer(progress.readyAt),
+    commands: progress.commands.map((command) => ({
+      ...command,
+      startedAt: textToServer(command.startedAt),
+      finishedAt: textToServer(command.finishedAt),
+    })),
+  });
   const toOurs = (job: ClaimedJob): ClaimedJob =>
     job.startedAt === null
       ? job
@@ -96,6 +107,20 @@ export function createHttpAgentApi({ baseUrl, token, timeouts }: HttpAgentApiOpt
       client.call('agentCut', { params: { jobId }, body: { fence, from, to, lines } }),
     keepNewest: async ({ jobId, fence }, tailBytes, lines) =>
       (await client.call('agentKeepNewest', { params: { jobId }, body: { fence, tailBytes, lines } })).kept,
+    plan: async ({ jobId, fence }) =>
+      (await client.call('agentPlan', { params: { jobId }, body: { fence } })).plan,
+    async progress({ jobId, fence }, progress) {
+      const body = { fence, progress: progressToServer(progress) };
+      return (await client.call('agentProgress', { params: { jobId }, body })).kept;
+    },
+    async artifact({ jobId, fence }, { index, offset, bytes }) {
+      const { kept } = await client.upload('agentArtifact', {
+        ...{ params: { jobId, index }, query: { fence, offset } },
+        bytes: new Blob([new Uint8Array(bytes)]),
+        signal: AbortSignal.timeout(timeouts.callMs),
+      });
+      return kept;
+    },
     digest: async ({ jobId, fence }, afterSeq) =>
       (
         await client.call('agentDigest', {

@@ -3,6 +3,7 @@ import { createHttpAgentApi } from '@vmo/agent';
 import {
   agentContractVersion,
   CodedError,
+  perStream,
   type AgentApi,
   type AgentCapacity,
   type FreePlaces,
@@ -86,7 +87,7 @@ const outcome = (change: Partial<RunOutcome> = {}): RunOutcome => ({
   ...{ startedAt: null, finishedAt: new Date(), lines: ['exit 0'] },
   ...change,
 });
-const nothing = { stdout: 0, stderr: 0, boot: 0 };
+const nothing = perStream(() => 0);
 const piece = (bytes: Buffer, offset = 0): SpoolChunk => ({
   stream: 'stdout',
   offset,
@@ -198,6 +199,10 @@ describe.each([
       expect(await api.cut(stale, nothing, { ...nothing, stdout: 1 }, ['x'])).toEqual(lost);
       expect(await api.keepNewest(stale, 1024, ['x'])).toBe(false);
       expect(await api.digest(stale)).toBeNull();
+      expect(await api.plan(stale)).toBeNull();
+      const progress = { channel: null, readyAt: null, commands: [], artifacts: [], kept: false };
+      expect(await api.progress(stale, progress)).toBe(false);
+      expect(await api.artifact(stale, { index: 0, offset: 0, bytes: Buffer.from('x') })).toBe(false);
       expect(await api.finish(stale, outcome(), nothing)).toEqual(lost);
     }
     expect(await form.get(ref.jobId)).toEqual(before);

@@ -77,7 +77,7 @@ Examples:
     .addOption(
       new Option('--stream <names...>', 'only these: stdout, stderr, boot, command, system, all')
         .choices([...LogStream.options, 'all'])
-        .default(undefined, 'all but system'),
+        .default(undefined, 'stdout, stderr and boot'),
     )
     .option('-n, --limit <lines>', 'begin with the last lines, so many', wholeNumber(0, 1_000_000_000))
     .option('--since <time>', 'begin with what came after this: 10m, or 2026-03-01T12:00', moment)
@@ -155,11 +155,13 @@ export interface LogCommandOptions {
   patience: number;
 }
 
+const aboutIt: readonly LogStream[] = ['system', 'command'];
+
 /** The streams that were asked for; by default what the job wrote, without what is said about it. */
 export function chosenStreams(
   names: readonly (LogStream | 'all')[] | undefined,
 ): readonly LogStream[] | null {
-  if (names === undefined) return LogStream.options.filter((stream) => stream !== 'system');
+  if (names === undefined) return LogStream.options.filter((stream) => !aboutIt.includes(stream));
   return names.includes('all') ? null : names.filter((name) => name !== 'all');
 }
 

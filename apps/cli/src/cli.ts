@@ -1,5 +1,6 @@
 import { connectJobs, createClient, type Client, type JobsConnection } from '@vmo/client';
 import type { Command } from 'commander';
+import { CliError, exitCodes } from './exit-codes.ts';
 import { findServer, type ServerAddress } from './find-server.ts';
 import { createPaint, wantsColor, type Paint } from './output/paint.ts';
 import { csvLines, tableLines, type Column } from './output/table.ts';
@@ -92,6 +93,12 @@ export function createCli(world: World, options: GlobalOptions): Cli {
     note: (line) => void stderr.write(`${stderr.isTTY ? '\r\x1b[K' : ''}${line}\n`),
   };
   return cli;
+}
+
+/** @throws CliError usage: what a command wrote is no table */
+export function requireNoCsv({ output }: Cli): void {
+  if (output !== 'csv') return;
+  throw new CliError('a log has no form as CSV: use --output json, an object a line', exitCodes.usage);
 }
 
 /** Columns of the terminal; null where there is none. */

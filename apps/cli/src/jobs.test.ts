@@ -158,6 +158,15 @@ describe('vmo logs', () => {
   });
 });
 
+describe('a log as CSV', () => {
+  it('is refused, before anything is run', async () => {
+    const ended = await vmo(server, ['-o', 'csv', 'run', 'echo never-as-csv']);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    const { jobs } = await server.client.call('listJobs', { query: { q: 'never-as-csv' } });
+    expect(jobs).toEqual([]);
+  });
+});
+
 describe('ids', () => {
   it('may be cut short where they are unique', async () => {
     const id = await ran('echo short');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { RequestId, type SimulationRequest } from '@vmo/contract';
 import { startTestServer, until, type TestServer } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { RequestStats } from './requests/stats.ts';
 import { startInTerminal, startVmo, vmo } from './vmo.test.support.ts';
 
 /* The real server with the real QEMU and the small guest; each request boots one, which takes seconds. */
@@ -87,7 +88,7 @@ describe('vmo submit --wait', () => {
   it('loses and repeats nothing when the server is killed and started again', patience, async () => {
     const running = startVmo(server, [
       ...['submit', 'small-guest', '--wait', '--timeout', '3m'],
-      ...['-c', 'seq 1 500; sleep 8; seq 501 1000', '-c', 'echo last; exit 4'],
+      ...['-c', 'seq 1 500; sleep 3; seq 501 1000', '-c', 'echo last; exit 4'],
     ]);
     await until('the first half', () => running.stdout.endsWith('\n500\n'), { timeoutMs: 100_000 });
     await server.kill();
@@ -121,20 +122,21 @@ describe('vmo submit --wait', () => {
     },
   );
 
-  it('that is cancelled ends with 130; one for no machine with 125, and says so', patience, async () => {
-    const running = startVmo(server, [
-      ...['submit', 'small-guest', '--wait', '--cancel-on-interrupt', '--', 'echo begun; sleep 600'],
-    ]);
-    await until('it to run', () => running.stdout === 'begun\n', { timeoutMs: 100_000 });
-    running.kill('SIGTERM');
-    const [ended, none] = await Promise.all([
-      running.ended,
-      vmo(server, ['submit', 'no-such-machine', '--wait', '--', 'true']),
-    ]);
-    expect(ended.code).toBe(130);
-    expect(ended.stderr).toContain('the request is cancelled');
-    expect(none).toMatchObject({ code: 125, stdout: '' });
-    expect(none.stderr).toContain('no-such-machine');
+  it('in a terminal says what is waited for, and Ctrl-C asks whether to cancel', async () => {
+    const terminal = startInTerminal(server, ['submit', 'small-guest', '--hold', '--wait', '--', 'true']);
+    await terminal.shows('is on hold');
+    terminal.type('\x03');
+    await terminal.shows('Ctrl-C: leave it running [y/n]');
+    terminal.type('y\r');
+    const { code, screen } = await terminal.ended;
+    expect(code).toBe(130);
+    expect(screen).toContain('the request is cancelled');
+  });
+
+  it('ends with 125 where nothing could be submitted, and says why', async () => {
+    const ended = await vmo(server, ['submit', 'no-such-machine', '--wait', '--', 'true']);
+    expect(ended).toMatchObject({ code: 125, stdout: '' });
+    expect(ended.stderr).toContain('no-such-machine');
   });
 });
 
@@ -181,17 +183,29 @@ describe('requests by their uuid', () => {
   }, 60_000);
 
   it('are counted by stats, and listed as CSV', async () => {
+    await vmo(server, ['submit', 'small-guest', '--hold', '-l', 'words=a "b", c', '--', 'true']);
+    const { requests, total } = await server.client.call('listRequests', { query: { limit: 1000 } });
+    const count = (status: string) => requests.filter((one) => one.status === status).length;
     const [stats, list] = await Promise.all([
       vmo(server, ['stats', '-o', 'json']),
-      vmo(server, ['list-requests', '-o', 'csv', '--status', 'failed']),
+      vmo(server, ['list-requests', '-o', 'csv', '--status', 'hold']),
     ]);
-    expect(JSON.parse(stats.stdout)).toMatchObject({
-      by_status: { failed: 4 },
-      success_rate: 0,
-      boot_ms: { median: expect.any(Number) as number },
+    const ended = count('done') + count('failed') + count('timed_out') + count('lost');
+    const told = JSON.parse(stats.stdout) as RequestStats;
+    expect(told).toMatchObject({
+      ...{ total, looked_at: total, success_rate: ended === 0 ? null : count('done') / ended },
+      by_status: { hold: 1 },
     });
-    expect(list.stdout.split('\n')[0]).toBe('uuid,status,vm,exit,created,time,labels,commands,message');
-    expect(list.stdout.trimEnd().split('\n')).toHaveLength(5);
+    const sum = (of: 'requests' | 'done' | 'failed') => told.per_day.reduce((all, day) => all + day[of], 0);
+    expect([sum('requests'), sum('done'), sum('failed')]).toEqual([
+      total,
+      count('done'),
+      ended - count('done'),
+    ]);
+    const [head, row, end] = list.stdout.split('\n');
+    expect(head).toBe('uuid,status,vm,exit,created,time,labels,commands,message');
+    expect(row).toMatch(/^[0-9a-f-]{36},hold,small-guest,,.*,"words=a ""b"", c",true,/);
+    expect(end).toBe('');
   });
 
   it('need something to run, and files that are there', async () => {

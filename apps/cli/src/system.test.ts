@@ -93,6 +93,7 @@ describe('vmo status', () => {
     const [table, json] = await Promise.all([vmo(server, ['status']), vmo(server, ['status', '-o', 'json'])]);
     expect(table.code).toBe(0);
     expect(table.stdout).toMatch(/^status +ready$/m);
+    expect(table.stdout).toMatch(/^requests +0 running, 0 waiting$/m);
     expect(JSON.parse(json.stdout)).toMatchObject({
       ...{ url: server.url, ready: true },
       readiness: { database: 'up' },

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { UnreachableError } from '@vmo/client';
 import { CodedError, parseInput, JobSubmission } from '@vmo/contract';
 import type { Command } from 'commander';
-import { cliOf, type Cli } from '../cli.ts';
+import { cliOf, requireNoCsv, type Cli } from '../cli.ts';
 import { CliError } from '../exit-codes.ts';
 import { asWaitError, codeOfEnd, endWords, waitForJobs } from '../follow/run.ts';
 import { createJsonSink, createStreamSink, onlyStreams } from '../follow/sinks.ts';
@@ -62,6 +62,7 @@ Examples:
         return;
       }
       try {
+        requireNoCsv(cli);
         setExitCode(await runAndWait(cli, submission, options));
       } catch (error) {
         throw asWaitError(error);

@@ -44,6 +44,12 @@ async function showStatus(cli: Cli): Promise<void> {
           ? `${inside.running} running of ${String(info.maxConcurrentJobs)}, ${inside.pending} waiting`
           : null,
       ],
+      [
+        'requests',
+        inside
+          ? `${String(inside.requestsRunning)} running, ${String(inside.requestsPending)} waiting`
+          : null,
+      ],
       ['machines', inside ? `${String(inside.vmsRunning)} running of ${String(inside.vms)}` : null],
       [
         'logs',
@@ -60,14 +66,28 @@ async function lookInside(cli: Cli) {
   const client = cli.client();
   const count = async (status: 'running' | 'pending'): Promise<string> => {
     const { jobs, nextBefore } = await client.call('listJobs', { query: { status, limit: mostCounted } });
-    return nextBefore === null ? String(jobs.length) : `more than ${String(jobs.length)}`;
+    // Runs of machines take no slots of jobs.
+    const own = String(jobs.filter(({ type }) => type !== 'vm').length);
+    return nextBefore === null ? own : `more than ${own}`;
   };
-  const [running, pending, all, up, usage] = await Promise.all([
+  const requests = async (status: 'running' | 'pending'): Promise<number> =>
+    (await client.call('listRequests', { query: { status, limit: 1 } })).total;
+  const [running, pending, requestsRunning, requestsPending, all, up, usage] = await Promise.all([
     count('running'),
     count('pending'),
+    requests('running'),
+    requests('pending'),
     client.call('listVms', { query: { limit: 1 } }),
     client.call('listVms', { query: { limit: 1, status: 'running' } }),
     client.call('getLogUsage'),
   ]);
-  return { running, pending, vms: all.total, vmsRunning: up.total, logBytes: usage.bytes };
+  return {
+    running,
+    pending,
+    requestsRunning,
+    requestsPending,
+    vms: all.total,
+    vmsRunning: up.total,
+    logBytes: usage.bytes,
+  };
 }

@@ -1,6 +1,6 @@
 import { isFinal, type Job, type JobId, type SimulationRequest } from '@vmo/contract';
 import { Option, type Command } from 'commander';
-import { cliOf, type Cli } from '../cli.ts';
+import { cliOf, requireNoCsv, type Cli } from '../cli.ts';
 import { exitCodes, CliError, waitCodes } from '../exit-codes.ts';
 import { asWaitError, waitForJobs } from '../follow/run.ts';
 import {
@@ -93,6 +93,7 @@ Examples:
         return;
       }
       try {
+        requireNoCsv(cli);
         setExitCode(await submitAndWait(cli, names, words, options));
       } catch (error) {
         throw asWaitError(error);

@@ -1,6 +1,6 @@
 import type { Client } from '@vmo/client';
 import { LogStream, type JobEvent, type JobId } from '@vmo/contract';
-import type { Cli } from '../cli.ts';
+import { requireNoCsv, type Cli } from '../cli.ts';
 import { write } from '../world.ts';
 import { followJob, tellConnection } from './follow.ts';
 import { createJsonSink, createLineSink, createStreamSink, onlyStreams, type Sink } from './sinks.ts';
@@ -20,6 +20,7 @@ const labelWidth = Math.max(...LogStream.options.map((stream) => stream.length))
 
 /** Shows the log of a job: what is stored, and with `follow` all that comes, until its end. */
 export async function showLog(cli: Cli, jobId: JobId, options: ShowLogOptions): Promise<void> {
+  requireNoCsv(cli);
   const client = cli.client();
   const isPart = options.limit !== undefined || options.since !== undefined;
   let sink = chooseSink(cli, client, jobId, options, !isPart);

@@ -52,6 +52,14 @@ export const requestRoutes = {
     query: RequestFilter,
     response: RequestPage,
   },
+  getRunner: {
+    method: 'GET',
+    path: '/requests/runner',
+    alsoAtRoot: true,
+    permission: 'jobs:read',
+    summary: 'The script that runs the commands of requests in a guest, for images of yours',
+    raw: 'text/x-shellscript',
+  },
   getRequest: {
     method: 'GET',
     path: '/requests/:requestId',

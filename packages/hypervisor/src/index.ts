@@ -59,4 +59,5 @@ export type { QmpEvent, QmpGreeting, QmpVersion } from './qmp/messages.ts';
 export { startQmpMonitor, type QmpMonitor, type QmpMonitorOptions } from './qmp/monitor.ts';
 export type { QmpCommands, QmpEvents } from './qmp/schema.generated.ts';
 export { createQemuDriver, type QemuDriverOptions } from './qemu/driver.ts';
+export { runner } from './request/runner.ts';
 export { createVmRunStrategy, type VmRunOptions } from './run-strategy.ts';

@@ -14,6 +14,9 @@ export function createRequestHandlers(requests: Requests): Pick<Handlers, keyof 
     },
     submitBatch: ({ body }, { actor }) => requests.submitBatch(actor, body),
     listRequests: ({ query }) => requests.list(query),
+    getRunner: (_, { response }) => {
+      response.attachment('vmo-runner').type('text/x-shellscript').send(requests.runner);
+    },
     getRequest: ({ params, query }, { response }) =>
       requests.get(params.requestId, query.wait, whileOpen(response)),
     listRequestLogs: ({ params, query }, { response }) =>

@@ -16,6 +16,7 @@ import {
   type SimulationRequest,
 } from '@vmo/contract';
 import type { Database } from '@vmo/db';
+import { runner } from '@vmo/hypervisor';
 import type { Kysely } from 'kysely';
 import type { z } from 'zod';
 import type { Jobs } from '../jobs/index.ts';
@@ -44,6 +45,8 @@ export interface Requests {
   changeStatus(actor: Actor, id: RequestId, status: JobStatus): Promise<RequestAnswer>;
   remove(actor: Actor, id: RequestId): Promise<RequestAnswer & { deleted: boolean }>;
   rerun(actor: Actor, id: RequestId): Promise<RequestAnswer>;
+  /** The script that runs the commands in a guest. */
+  readonly runner: string;
   artifact(id: RequestId, index: number): Promise<{ name: string; sizeBytes: number; bytes: Readable }>;
   start(): Promise<void>;
   stop(): void;
@@ -86,6 +89,7 @@ export function createRequests({ db, bus, jobs, vms, limits, logger }: RequestsD
     changeStatus: service.changeStatus,
     remove: service.remove,
     rerun: service.rerun,
+    runner,
 
     async list(filter) {
       const [rows, total] = await Promise.all([

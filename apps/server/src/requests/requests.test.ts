@@ -1,9 +1,16 @@
 import { execFile } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import {
+  isFinal,
+  type NewRequest,
+  type RequestFilter,
+  type RequestId,
+  type SimulationRequest,
+} from '@vmo/contract';
 import { findProgram, findSmallGuestParts } from '@vmo/hypervisor';
-import { startTestServer, type TestServer } from '@vmo/testkit';
+import { startTestServer, until, type TestServer } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 /* The real server with the real QEMU and the small guest, from outside. */
@@ -31,7 +38,7 @@ function joined(entries: readonly Entry[]): [string, string][] {
 describe.skipIf(!isThere)('simulation requests', () => {
   let server: TestServer;
   beforeAll(async () => {
-    server = await startTestServer();
+    server = await startTestServer({ env: { VMO_MAX_LOG_MIB: '1' } });
   }, 60_000);
   afterAll(() => server[Symbol.asyncDispose]());
 
@@ -76,5 +83,187 @@ describe.skipIf(!isThere)('simulation requests', () => {
     expect(await curl(`curl -sS -X DELETE "${server.url}/requests/${uuid}"`)).toMatchObject({
       deleted: true,
     });
+  });
+
+  /** The text of one stream, as it is stored. */
+  async function textOf(uuid: RequestId, stream: 'stdout' | 'command'): Promise<string> {
+    const { logs } = await server.client.call('listRequestLogs', {
+      params: { requestId: uuid },
+      query: { log_type: stream, limit: 1000 },
+    });
+    return logs.map(({ output }) => output).join('');
+  }
+
+  async function submit(request: Omit<NewRequest, 'vm_name'>): Promise<RequestId> {
+    const body = { vm_name: 'small-guest', ...request };
+    return (await server.client.call('submitRequest', { body })).uuid;
+  }
+
+  const get = (uuid: RequestId, wait = 0) =>
+    server.client.call('getRequest', { params: { requestId: uuid }, query: { wait } });
+
+  async function ended(uuid: RequestId): Promise<SimulationRequest> {
+    for (;;) {
+      const request = await get(uuid, 20);
+      if (isFinal(request.status)) return request;
+    }
+  }
+
+  const leftInStorage = () => readdir(join(server.dataDirectory, 'storage', 'vms'));
+
+  it(
+    'go on while the server is dead, end at their timeout, and when somebody cancels them',
+    patience,
+    async () => {
+      const [killed, endless, cancelled] = await Promise.all([
+        submit({
+          commands: ['echo one; sleep 4; echo two', { name: 'last', run: 'cat /etc/words; exit 7' }],
+          files: [{ path: '/etc/words', content: 'put there\n' }],
+          artifacts: ['/etc/words'],
+          labels: { test: 'killed' },
+        }),
+        submit({ commands: 'yes "it goes on and on"', timeout: 40 }),
+        submit({ commands: 'echo begun; sleep 600' }),
+      ]);
+      const says = (uuid: RequestId, words: string) =>
+        until(words, async () => (await textOf(uuid, 'stdout')).includes(words), {
+          timeoutMs: 90_000,
+          everyMs: 200,
+        });
+      await says(cancelled, 'begun');
+      await says(killed, 'one');
+      await server.kill();
+      await server.restart();
+      const params = { requestId: cancelled };
+      expect(await server.client.call('deleteRequest', { params })).toMatchObject({ deleted: false });
+
+      const adopted = await ended(killed);
+      expect(adopted).toMatchObject({
+        ...{ status: 'failed', exit_code: 7, channel: 'runner', labels: { test: 'killed' } },
+        ...{ log_state: 'verified', files: [{ path: '/etc/words', size_bytes: 10, mode: '644' }] },
+        results: [
+          { status: 'done', exit_code: 0, stdout_bytes: 8 },
+          { status: 'failed', exit_code: 7, name: 'last', stdout_bytes: 10 },
+        ],
+        artifacts: [{ path: '/etc/words', file_name: 'words', size_bytes: 10 }],
+      });
+      expect(await textOf(killed, 'stdout')).toBe('one\ntwo\nput there\n');
+      expect(await textOf(killed, 'command')).toMatch(/^::group::echo one.*exit 7 after [\d.]+ s\n$/s);
+      const artifact = await server.client.download('getArtifact', {
+        params: { requestId: killed, index: 0 },
+      });
+      expect(await artifact.text()).toBe('put there\n');
+
+      expect(await ended(cancelled)).toMatchObject({ status: 'cancelled', exit_code: null });
+      const stopped = await ended(endless);
+      expect(stopped).toMatchObject({
+        status: 'timed_out',
+        message: 'ended after its timeout of 40 s',
+        log_state: 'cut',
+      });
+      expect(stopped.log_bytes).toBeLessThan(3 * 1024 * 1024);
+      expect(await leftInStorage()).toEqual([]);
+      const processes = await execute('ps', ['-eo', 'args']);
+      expect(processes.stdout).not.toContain(server.dataDirectory + '/storage');
+      expect(await server.client.call('deleteRequest', { params })).toMatchObject({ deleted: true });
+      await expect(get(cancelled)).rejects.toMatchObject({ code: 'REQUEST_NOT_FOUND' });
+    },
+  );
+
+  it('are refused with the reason, and what would be right', async () => {
+    const refused = (body: NewRequest) => server.client.call('submitRequest', { body });
+    await expect(refused({ vm_name: 'smal-guest', commands: 'true' })).rejects.toMatchObject({
+      code: 'VM_NOT_FOUND',
+      message: 'there is no template, image or machine smal-guest; there is small-guest',
+    });
+    await expect(refused({ vm_name: 'small-guest', commands: 'true', timeout: 3601 })).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      issues: [{ path: 'timeout', message: 'must be at most 3600 seconds (VMO_MAX_TIMEOUT)' }],
+    });
+    for (const body of [
+      { commands: [] },
+      { commands: 'true', timeout: 0 },
+      { commands: 'true', files: [{ path: 'relative', content: '' }] },
+      { commands: 'true', files: [{ path: '/both', content: '', content_base64: '' }] },
+      { commands: 'true', env: { 'NO-NAME': '' } },
+    ]) {
+      await expect(refused({ vm_name: 'small-guest', ...body })).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+      });
+    }
+  });
+
+  it('can be held, released and cancelled while they wait, and nothing else', async () => {
+    const uuid = await submit({ commands: 'true', hold: true, idempotency_key: 'once' });
+    const change = (status: 'hold' | 'pending' | 'cancelled' | 'running' | 'done') =>
+      server.client.call('changeRequestStatus', { params: { requestId: uuid }, body: { status } });
+    expect(await get(uuid)).toMatchObject({ status: 'hold', exit_code: null, channel: null, attempt: 1 });
+    await expect(change('running')).rejects.toMatchObject({
+      code: 'REQUEST_WRONG_STATE',
+      message: 'the request is hold and cannot become running: its state allows pending, cancelled',
+    });
+    const again = { vm_name: 'small-guest', commands: 'other', idempotency_key: 'once' };
+    expect(await server.client.call('submitRequest', { body: again })).toMatchObject({
+      uuid,
+      status: 'hold',
+    });
+    expect(await change('cancelled')).toMatchObject({ status: 'cancelled' });
+    await expect(change('hold')).rejects.toMatchObject({
+      message: 'the request is cancelled and cannot become hold: it is final',
+    });
+    const [result] = (await get(uuid)).results;
+    expect(result).toMatchObject({ command: 'true', status: 'skipped', started_at: null });
+  });
+
+  it('come as a matrix of machines and commands, or not at all', async () => {
+    const matrix = {
+      ...{ vm_names: ['small-guest'], commands: ['one', ['two', 'three']], labels: { of: 'matrix' } },
+      ...{ hold: true, idempotency_key: 'matrix' },
+    };
+    const batch = await server.client.call('submitBatch', { body: matrix });
+    expect(batch.requests.map(({ commands, status }) => [commands, status])).toEqual([
+      [0, 'hold'],
+      [1, 'hold'],
+    ]);
+    expect(await server.client.call('submitBatch', { body: matrix })).toEqual(batch);
+    const list = (query: Partial<RequestFilter>) => server.client.call('listRequests', { query });
+    expect(await list({ batch: batch.batch })).toMatchObject({
+      total: 2,
+      requests: [{ commands: ['two', 'three'] }, { commands: 'one' }],
+    });
+    expect(await list({ label: 'of=matrix', limit: 1, offset: 1 })).toMatchObject({
+      total: 2,
+      requests: [{ commands: 'one', batch: batch.batch }],
+    });
+    expect((await list({ label: 'of=other' })).total).toBe(0);
+    const [first] = batch.requests;
+    expect((await list({ uuid: first?.uuid.slice(-12) ?? '' })).requests).toMatchObject([
+      { uuid: first?.uuid },
+    ]);
+    await expect(
+      server.client.call('submitBatch', {
+        body: { vm_names: ['small-guest', 'nobody'], commands: ['true'] },
+      }),
+    ).rejects.toMatchObject({ code: 'VM_NOT_FOUND' });
+    expect((await list({ status: 'pending' })).total).toBe(0);
+    for (const { uuid } of batch.requests) {
+      await server.client.call('deleteRequest', { params: { requestId: uuid } });
+    }
+  });
+
+  it('give away what an image of yours needs for them', async () => {
+    const script = await (await server.client.download('getRunner')).text();
+    expect(script).toMatch(/^#!\/bin\/sh\n# vmo-runner: /);
+    const checked = execute('sh', ['-n']);
+    checked.child.stdin?.end(script);
+    expect(await checked).toMatchObject({ stderr: '' });
+  });
+
+  it('leave the page to browsers', async () => {
+    const ask = (accept: string) =>
+      fetch(`${server.url}/requests`, { headers: { accept, authorization: `Bearer ${server.token}` } });
+    expect((await ask('*/*')).headers.get('content-type')).toContain('application/json');
+    expect((await ask('text/html,*/*;q=0.8')).headers.get('content-type')).toContain('text/html');
+    expect((await fetch(`${server.url}/requests`)).status).toBe(401);
   });
 });

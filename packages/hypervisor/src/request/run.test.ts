@@ -1,7 +1,9 @@
-import { createHash } from 'node:crypto';
+import { execFile } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RunPlan, type ArtifactPiece, type MachineSpec, type RunProgress } from '@vmo/contract';
+import { promisify } from 'node:util';
+import { MachineSpec, RunPlan, type ArtifactPiece, type RunProgress } from '@vmo/contract';
 import {
   createLocalStreamStrategy,
   createProcessTable,
@@ -9,8 +11,8 @@ import {
   type RunEnd,
   type RunSpec,
 } from '@vmo/execution';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openWorkshop, type Workshop } from '../qemu/testing.ts';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { checkImage, mib, openWorkshop, type Workshop } from '../qemu/testing.ts';
 import { createVmRunStrategy } from '../run-strategy.ts';
 
 /* Real guests, without KVM, beside the other tests. */
@@ -72,6 +74,17 @@ async function ask(plan: Partial<RunPlan>, change: Partial<MachineSpec> = {}): P
   return { ...prepared, run, end: run.ended };
 }
 
+const execute = promisify(execFile);
+const idOf = ({ spec }: Pick<Asked, 'spec'>): string => MachineSpec.parse(spec.vm).id;
+
+async function tarNames(archive: Buffer): Promise<string[]> {
+  const tar = execute('tar', ['-tf', '-']);
+  tar.child.stdin?.end(archive);
+  return (await tar).stdout.trim().split('\n').sort();
+}
+
+/** As `expect.stringMatching`, with a type. */
+const words = (like: RegExp): unknown => expect.stringMatching(like);
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
 const leftInStorage = () => readdir(join(workshop.storage.root, 'vms'));
 
@@ -110,4 +123,164 @@ describe('a simulation request', () => {
     ]);
     expect(await leftInStorage()).toEqual([]);
   });
+
+  it('keeps 20 MB to the byte', patience, async () => {
+    const asked = await ask({
+      commands: [
+        { run: 'dd if=/dev/urandom bs=64k count=320 2>/dev/null | tee /tmp/all; sha256sum </tmp/all >&2' },
+      ],
+    });
+    expect(await asked.end).toMatchObject({ kind: 'exited', exitCode: 0 });
+    const stdout = await asked.read('stdout');
+    expect(stdout).toHaveLength(20 * mib);
+    expect((await asked.read('stderr')).toString()).toBe(`${sha256(stdout)}  -\n`);
+    expect(asked.progress.at(-1)?.commands).toMatchObject([{ stdoutBytes: 20 * mib, stderrBytes: 68 }]);
+  });
+
+  it('stops at the first failure, and gives what was made until then', patience, async () => {
+    const asked = await ask({
+      commands: [
+        { run: 'mkdir -p /out/deep; echo one >/out/one; echo two >/out/deep/two; : >/empty', name: 'make' },
+        { run: 'head -c 2000000 /dev/zero >/large; kill -TERM $$' },
+        { run: 'echo never' },
+      ],
+      artifacts: ['/out/one', '/out', '/nowhere', '/empty', '/dev/null', '/large', '/out/one'],
+    });
+    expect(await asked.end).toMatchObject({ kind: 'exited', exitCode: 143, signal: 'SIGTERM' });
+    expect((await asked.read('stdout')).toString()).toBe('');
+    const last = asked.progress.at(-1);
+    expect(last?.commands.map(({ status }) => status)).toEqual(['done', 'failed', 'skipped']);
+    const folder = last?.artifacts[1]?.sizeBytes ?? 0;
+    expect(last?.artifacts).toEqual([
+      { index: 0, sizeBytes: 4, isFolder: false, reason: null },
+      { index: 1, sizeBytes: folder, isFolder: true, reason: null },
+      { index: 2, sizeBytes: null, isFolder: false, reason: 'it is not there' },
+      { index: 3, sizeBytes: 0, isFolder: false, reason: null },
+      { index: 4, sizeBytes: null, isFolder: false, reason: 'it is neither a file nor a folder' },
+      { index: 5, sizeBytes: null, isFolder: false, reason: 'all artifacts together may have 1 MiB' },
+      { index: 6, sizeBytes: null, isFolder: false, reason: 'those before it are as large as all may be' },
+    ]);
+    expect(asked.artifacts.get(0)?.toString()).toBe('one\n');
+    const archive = asked.artifacts.get(1) ?? Buffer.alloc(0);
+    expect(archive).toHaveLength(folder);
+    expect(await tarNames(archive)).toEqual(['./', './deep/', './deep/two', './one']);
+    expect((await asked.read('command')).toString()).toMatch(
+      /^::group::make\n\$ mkdir .*\n::endgroup::\nexit 0 after [\d.]+ s\n::group::head .*\n\$ head .*\n::endgroup::\nexit 143 after [\d.]+ s\n$/,
+    );
+  });
+
+  it(
+    'says what became of a guest that boots again, that panics, and that is never ready',
+    patience,
+    async () => {
+      const kernel = boot.boot.from === 'kernel' ? boot.boot : null;
+      if (!kernel) throw new Error('the small guest has a kernel');
+      const [again, panicked, silent] = await Promise.all([
+        ask({ commands: [{ run: 'echo before; reboot -f; sleep 60' }] }),
+        ask({ commands: [{ run: 'true' }, { run: 'echo c >/proc/sysrq-trigger' }] }),
+        ask(
+          { commands: [{ run: 'true' }] },
+          {
+            boot: { ...kernel, append: `${kernel.append} rdinit=/bin/sh` },
+            request: { ...request, readySeconds: 12 },
+          },
+        ),
+      ]);
+      expect(await again.end).toMatchObject({
+        kind: 'failed',
+        reason: 'the guest booted again while command 1 of 1 ran',
+      });
+      expect((await again.read('stdout')).toString()).toBe('before\n');
+      expect(await panicked.end).toMatchObject({
+        kind: 'failed',
+        reason: words(/^the guest's kernel panicked while command 2 of 2 ran: Kernel panic - not syncing: /),
+      });
+      expect(panicked.progress.at(-1)?.commands.map(({ status }) => status)).toEqual(['done', 'failed']);
+      expect(await silent.end).toMatchObject({
+        kind: 'failed',
+        reason: words(/^the guest was not ready within 12 s, as no runner answered; /),
+      });
+      expect(await leftInStorage()).toEqual([]);
+    },
+  );
+
+  it('leaves nothing behind when it is cancelled', patience, async () => {
+    const asked = await ask({ commands: [{ run: 'echo here; sleep 600' }] });
+    await vi.waitFor(async () => expect((await asked.read('stdout')).toString()).toBe('here\n'), {
+      timeout: 60_000,
+    });
+    const identity = await readFile(join(workshop.storage.vmDirectory(idOf(asked)), 'qemu.pid'), 'utf8');
+    const pid = Number(/^pid=(\d+)$/m.exec(identity)?.[1]);
+    process.kill(pid, 0);
+    expect(await asked.run.cancel(5_000)).toEqual(['QEMU quit']);
+    expect(await asked.end).toMatchObject({
+      kind: 'failed',
+      reason: 'the machine ended while command 1 of 1 ran',
+    });
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+    expect(await leftInStorage()).toEqual([]);
+  });
+
+  it('goes on without us, whether or not it has its commands, and is found again', patience, async () => {
+    const unheard = prepare({ commands: [{ run: 'echo late; exit 4' }] });
+    (await newStrategy().start(unheard.spec)).detach();
+    const asked = await ask({ commands: [{ run: 'echo here; sleep 2; echo there >&2; exit 5' }] });
+    await vi.waitFor(async () => expect((await asked.read('stdout')).toString()).toBe('here\n'), {
+      timeout: 60_000,
+    });
+    asked.run.detach();
+    const [found, other] = await Promise.all([
+      newStrategy().adopt(asked.spec),
+      newStrategy().adopt(unheard.spec),
+    ]);
+    expect(await found?.ended).toMatchObject({ kind: 'exited', exitCode: 5 });
+    expect((await asked.read('stderr')).toString()).toBe('there\n');
+    expect(asked.progress.at(-1)?.commands).toMatchObject([{ status: 'failed', exitCode: 5 }]);
+    expect(await other?.ended).toMatchObject({ kind: 'exited', exitCode: 4 });
+    expect((await unheard.read('stdout')).toString()).toBe('late\n');
+    expect(await leftInStorage()).toEqual([]);
+  });
+
+  it(
+    'writes to disks of its own on what is only read, and keeps them for a time where asked',
+    patience,
+    async () => {
+      const base = workshop.storage.imagePath('base.qcow2');
+      await execute('qemu-img', ['create', '-q', '-f', 'qcow2', base, '16M']);
+      const before = await readFile(base);
+      const run = 'mke2fs /dev/vda >/dev/null && mount -t ext4 /dev/vda /mnt && echo kept >/mnt/file; exit 1';
+      const start = (keepOnFailure: boolean) => {
+        const id = MachineSpec.shape.id.parse(randomUUID());
+        const file = `vms/${id}/root.qcow2`;
+        const below = [{ file: 'images/base.qcow2', format: 'qcow2' as const }];
+        return ask(
+          { commands: [{ run }] },
+          {
+            id,
+            disks: [
+              MachineSpec.shape.disks.element.parse({
+                id: randomUUID(),
+                file,
+                format: 'qcow2',
+                readOnly: false,
+              }),
+            ],
+            request: { ...request, keepOnFailure, overlays: [{ file, below, sizeBytes: 16 * mib }] },
+          },
+        );
+      };
+      const [kept, gone] = await Promise.all([start(true), start(false)]);
+      expect(await kept.end).toMatchObject({ kind: 'exited', exitCode: 1 });
+      expect(await gone.end).toMatchObject({ kind: 'exited', exitCode: 1 });
+      expect((await readFile(base)).equals(before)).toBe(true);
+      expect(kept.progress.at(-1)).toMatchObject({ kept: true });
+      expect(gone.progress.at(-1)).toMatchObject({ kept: false });
+      expect(await leftInStorage()).toEqual([idOf(kept)]);
+      const folder = workshop.storage.vmDirectory(idOf(kept));
+      expect(await readdir(folder)).toEqual(['root.qcow2']);
+      await checkImage(join(folder, 'root.qcow2'));
+      await workshop.driver.discard(idOf(kept), false);
+      expect(await leftInStorage()).toEqual([]);
+    },
+  );
 });

@@ -4,6 +4,7 @@ import type { Finding } from '../doctor/check.ts';
 import { checkHere } from '../doctor/local.ts';
 import { checkServer } from '../doctor/server.ts';
 import { CliError, exitCodes } from '../exit-codes.ts';
+import { examples } from '../help.ts';
 import { oneLine } from '../output/table.ts';
 import { createProgress } from '../output/progress.ts';
 import type { World } from '../world.ts';
@@ -16,6 +17,7 @@ export function addDoctorCommand(parent: Command, world: World): void {
       'Looks at the server and at this machine: QEMU, KVM (a guest is booted), disk, database, port, token. Says how to mend what is wrong. Works also where no server runs. Ends with 1 when there is a problem.',
     )
     .option('--here', 'look at this machine, also where the server is another one');
+  command.addHelpText('after', examples('vmo doctor', 'vmo doctor --here --output json'));
   command.action(async (options: { here?: boolean }) => {
     await examine(cliOf(world, command), options.here ?? false);
   });

@@ -4,6 +4,7 @@ import { confirm } from '../ask.ts';
 import { cliOf, type Cli } from '../cli.ts';
 import { CliError, exitCodes } from '../exit-codes.ts';
 import { showLog } from '../follow/show-log.ts';
+import { examples } from '../help.ts';
 import { moment, wholeNumber } from '../options.ts';
 import { bytesWords, durationWords } from '../output/words.ts';
 import { findRequest } from '../resolve.ts';
@@ -26,6 +27,10 @@ export function addRequestCommands(parent: Command, world: World, setExitCode: (
       'Shows a request: its stages with their durations, each command with its result, its artifacts.',
     )
     .addArgument(requestArgument())
+    .addHelpText(
+      'after',
+      examples('vmo show-request 0199a3f2-77b1', 'vmo show-request 0199a3f2-77b1 -o json | jq .results'),
+    )
     .action(async (text: string, _options: object, command: Command) => {
       const cli = cliOf(world, command);
       await printRequest(cli, await findRequest(cli.client(), text));
@@ -131,6 +136,10 @@ function addDeleteRequest(parent: Command, world: World): void {
     )
     .addArgument(requestArgument())
     .option('-y, --yes', 'do not ask')
+    .addHelpText(
+      'after',
+      examples('vmo delete-request 0199a3f2-77b1', 'vmo delete-request 0199a3f2-77b1 --yes'),
+    )
     .action(async (text: string, options: { yes?: boolean }, command: Command) => {
       const cli = cliOf(world, command);
       const { uuid, status } = await findRequest(cli.client(), text);
@@ -154,6 +163,7 @@ function addChanges(parent: Command, world: World): void {
       .summary(words)
       .description(`${words[0]?.toUpperCase() ?? ''}${words.slice(1)}.`)
       .addArgument(requestArgument())
+      .addHelpText('after', examples(`vmo ${name} 0199a3f2-77b1`))
       .action(async (text: string, _options: object, command: Command) => {
         const cli = cliOf(world, command);
         const { uuid } = await findRequest(cli.client(), text);
@@ -168,6 +178,7 @@ function addChanges(parent: Command, world: World): void {
     .summary('run the same again, as a new request')
     .description('Runs the same again, as a new request, and prints its uuid.')
     .addArgument(requestArgument())
+    .addHelpText('after', examples('vmo rerun-request 0199a3f2-77b1'))
     .action(async (text: string, _options: object, command: Command) => {
       const cli = cliOf(world, command);
       const { uuid } = await findRequest(cli.client(), text);
@@ -186,6 +197,7 @@ function addArtifacts(parent: Command, world: World): void {
     .description('Lists what a request has fetched out of its machine, or saves it here.')
     .addArgument(requestArgument())
     .option('--save <directory>', 'save them into this directory')
+    .addHelpText('after', examples('vmo artifacts 0199a3f2-77b1 --save ./reports'))
     .action(async (text: string, options: { save?: string }, command: Command) => {
       const cli = cliOf(world, command);
       const request = await findRequest(cli.client(), text);
@@ -215,6 +227,7 @@ function addStats(parent: Command, world: World): void {
       'Says how requests have gone: success rate, times in the queue, of boot and of run, per day.',
     )
     .option('-n, --limit <number>', 'look at the newest, so many', wholeNumber(1, 100_000), 5000)
+    .addHelpText('after', examples('vmo stats --limit 100'))
     .action(async (options: { limit: number }, command: Command) => {
       const cli = cliOf(world, command);
       const stats = await readStats(cli.client(), options.limit);

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { startCheckout } from '../checkout.ts';
+import { examples } from '../help.ts';
 import type { World } from '../world.ts';
 
 export function addStartCommands(parent: Command, world: World, setExitCode: (code: number) => void): void {
@@ -12,6 +13,7 @@ export function addStartCommands(parent: Command, world: World, setExitCode: (co
     .option('--port <port>', 'as VMO_PORT')
     .option('--host <address>', 'as VMO_HOST')
     .option('--data <directory>', 'as VMO_DATA_DIR')
+    .addHelpText('after', examples('vmo up', 'vmo up --port 8080 --data ./data'))
     .action(async (options: StartOptions) => {
       setExitCode(await startCheckout(world, 'up', environmentOf(options)));
     });
@@ -25,6 +27,7 @@ export function addStartCommands(parent: Command, world: World, setExitCode: (co
     .option('--port <port>', 'as VMO_PORT')
     .option('--host <address>', 'as VMO_HOST')
     .option('--data <directory>', 'as VMO_DATA_DIR')
+    .addHelpText('after', examples('vmo api --host 0.0.0.0'))
     .action(async (options: StartOptions) => {
       setExitCode(await startCheckout(world, 'api', { ...environmentOf(options), VMO_AGENT_COUNT: '0' }));
     });

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { cliOf, type Cli } from '../cli.ts';
 import { CliError, exitCodes } from '../exit-codes.ts';
+import { examples } from '../help.ts';
 import { bytesWords } from '../output/words.ts';
 import type { World } from '../world.ts';
 
@@ -14,6 +15,7 @@ export function addStatusCommand(parent: Command, world: World): void {
     .description(
       'Says whether the server is up and ready, and what it does. Ends with 0 when it is ready, with 1 when it is not, with 3 when it cannot be reached.',
     )
+    .addHelpText('after', examples('vmo status', 'vmo status --output json | jq .ready'))
     .action(async (_options: object, command: Command) => showStatus(cliOf(world, command)));
 }
 

@@ -34,7 +34,7 @@ export function addConsoleCommand(vm: Command, world: World): void {
     .addHelpText(
       'after',
       `
-Example:
+Examples:
   vmo vm console web
 Without a terminal, what is read from standard input is typed, and we leave at its end:
   echo 'uname -a' | vmo vm console web`,

@@ -11,6 +11,7 @@ import { Argument, Option, type Command } from 'commander';
 import { confirm } from '../ask.ts';
 import { cliOf, type Cli } from '../cli.ts';
 import { CliError, exitCodes } from '../exit-codes.ts';
+import { examples } from '../help.ts';
 import { collect, size, wholeNumber } from '../options.ts';
 import { listWords } from '../output/words.ts';
 import { findVm, listAllVms, type VmListFilter } from '../resolve.ts';
@@ -80,6 +81,7 @@ Examples:
     .description('Lists machines, by name.')
     .addOption(new Option('-s, --status <status>', 'only those').choices(VmStatus.options))
     .option('-q, --query <text>', 'only those with this in their name')
+    .addHelpText('after', examples('vmo vm list --status running'))
     .action(async (options: { status?: VmStatus; query?: string }, command: Command) => {
       const cli = cliOf(world, command);
       const filter: VmListFilter = {};
@@ -92,6 +94,7 @@ Examples:
     .summary('all about a machine')
     .description('Shows all about a machine.')
     .argument('<machine>', 'its name, or the beginning of its id')
+    .addHelpText('after', examples('vmo vm show web'))
     .action(async (text: string, _options: object, command: Command) => {
       const cli = cliOf(world, command);
       const { id } = await findVm(cli.client(), text);
@@ -123,7 +126,8 @@ function addAction(vm: Command, world: World, { action, summary, description, as
     .summary(summary)
     .description(`${description} Possible when ${listWords(states, 'or')}.`)
     .addArgument(machines())
-    .addOption(noWait());
+    .addOption(noWait())
+    .addHelpText('after', examples(`vmo vm ${action} web`, `vmo vm ${action} web db --no-wait`));
   if (asks !== undefined) command.option('-y, --yes', 'do not ask');
   command.action(async (texts: string[], options: { wait: boolean; yes?: boolean }) => {
     const cli = cliOf(world, command);
@@ -257,7 +261,8 @@ function addDelete(vm: Command, world: World): void {
     .addArgument(machines())
     .option('--disks', 'with all its disks')
     .option('-y, --yes', 'do not ask')
-    .addOption(noWait());
+    .addOption(noWait())
+    .addHelpText('after', examples('vmo vm delete web', 'vmo vm delete web db --disks --yes'));
   command.action(async (texts: string[], options: { disks?: boolean; yes?: boolean; wait: boolean }) => {
     const cli = cliOf(world, command);
     const vms = await findAll(cli, texts);
@@ -279,7 +284,8 @@ function addClone(vm: Command, world: World): void {
     .description('Makes a stopped machine again, with full copies of its disks.')
     .argument('<machine>', 'its name, or the beginning of its id')
     .argument('<name>', 'of the copy')
-    .addOption(noWait());
+    .addOption(noWait())
+    .addHelpText('after', examples('vmo vm clone web web-2'));
   command.action(async (text: string, name: string, options: { wait: boolean }) => {
     const cli = cliOf(world, command);
     const { id: vmId } = await findVm(cli.client(), text);
@@ -295,7 +301,8 @@ function addTry(vm: Command, world: World): void {
     .description(
       'Builds a small guest of the kernel and busybox of the server’s machine, makes a machine of it and starts it.',
     )
-    .addOption(noWait());
+    .addOption(noWait())
+    .addHelpText('after', examples('vmo vm try'));
   command.action(async (options: { wait: boolean }) => {
     const cli = cliOf(world, command);
     const { vm: made, operation } = await cli.client().call('tryVm');

@@ -10,6 +10,8 @@ import {
   RequestLogPage,
   RequestLogsQuery,
   RequestPage,
+  RequestStatistics,
+  RequestStatisticsQuery,
   RequestStatusChange,
   SimulationRequest,
 } from './requests.ts';
@@ -52,6 +54,7 @@ export const requestRoutes = {
     query: RequestFilter,
     response: RequestPage,
   },
+  // Before what takes any word for an id.
   getRunner: {
     method: 'GET',
     path: '/requests/runner',
@@ -59,6 +62,15 @@ export const requestRoutes = {
     permission: 'jobs:read',
     summary: 'The script that runs the commands of requests in a guest, for images of yours',
     raw: 'text/x-shellscript',
+  },
+  getRequestStatistics: {
+    method: 'GET',
+    path: '/requests/statistics',
+    alsoAtRoot: true,
+    permission: 'jobs:read',
+    summary: 'Requests by day: how they ended, how long they waited and booted, how much they wrote',
+    query: RequestStatisticsQuery,
+    response: RequestStatistics,
   },
   getRequest: {
     method: 'GET',

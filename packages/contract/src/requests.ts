@@ -277,6 +277,7 @@ export const RequestFilter = z.strictObject({
     .regex(/^[0-9a-f-]{4,36}$/i, 'must be 4 or more characters of a uuid')
     .optional()
     .describe('Its beginning or its end'),
+  text: noNul(z.string()).max(200).optional().describe('Part of its commands, or of the name of its machine'),
   limit: z.coerce.number().int().min(1).max(1000).default(50),
   offset: z.coerce.number().int().min(0).default(0),
 });
@@ -289,6 +290,37 @@ export const RequestPage = z.object({
   offset: z.int(),
 });
 export type RequestPage = z.infer<typeof RequestPage>;
+
+export const RequestStatisticsQuery = z.strictObject({
+  days: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(366)
+    .default(30)
+    .describe('Of the last so many days, today included'),
+});
+
+const Percentiles = z
+  .object({ p50: z.number(), p95: z.number() })
+  .nullable()
+  .describe('Milliseconds; null: there are none');
+
+const RequestFigures = z.object({
+  counts: z.record(JobStatus, z.int()).describe('As they are now'),
+  queue_ms: Percentiles.describe('From being submitted to the start of QEMU'),
+  boot_ms: Percentiles.describe('From the start of QEMU until commands could be given'),
+  log_bytes: z.int(),
+});
+export type RequestFigures = z.infer<typeof RequestFigures>;
+
+export const RequestStatistics = z.object({
+  days: z
+    .array(RequestFigures.extend({ day: z.string().describe('YYYY-MM-DD, UTC') }))
+    .describe('By the day on which they were submitted; days without any are left out'),
+  all: RequestFigures.describe('Of all these days'),
+});
+export type RequestStatistics = z.infer<typeof RequestStatistics>;
 
 /** Longest that one call waits, in seconds. */
 export const maxRequestWait = 60;

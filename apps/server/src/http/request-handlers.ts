@@ -17,6 +17,7 @@ export function createRequestHandlers(requests: Requests): Pick<Handlers, keyof 
     getRunner: (_, { response }) => {
       response.attachment('vmo-runner').type('text/x-shellscript').send(requests.runner);
     },
+    getRequestStatistics: ({ query }) => requests.statistics(query.days),
     getRequest: ({ params, query }, { response }) =>
       requests.get(params.requestId, query.wait, whileOpen(response)),
     listRequestLogs: ({ params, query }, { response }) =>

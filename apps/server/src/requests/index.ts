@@ -13,6 +13,7 @@ import {
   type RequestLogPage,
   type RequestLogsQuery,
   type RequestPage,
+  type RequestStatistics,
   type SimulationRequest,
 } from '@vmo/contract';
 import type { Database } from '@vmo/db';
@@ -29,6 +30,7 @@ import { noSuchRequest } from './errors.ts';
 import * as repository from './repository.ts';
 import { createRequestService, type RequestLimits } from './service.ts';
 import { toArtifact, toShown } from './show.ts';
+import { readStatistics } from './statistics-repository.ts';
 import { waitFor } from './wait.ts';
 
 const tidyMs = 300_000;
@@ -39,6 +41,8 @@ export interface Requests {
   submit(actor: Actor, request: z.output<typeof NewRequest>): Promise<RequestAnswer & { created: boolean }>;
   submitBatch(actor: Actor, batch: z.output<typeof NewBatch>): Promise<BatchAnswer>;
   list(filter: RequestFilter): Promise<RequestPage>;
+  /** Of those submitted in the last so many days (UTC), today included. */
+  statistics(days: number): Promise<RequestStatistics>;
   /** When it has ended, after `waitSeconds`, or when nobody waits any more. */
   get(id: RequestId, waitSeconds: number, signal?: AbortSignal): Promise<SimulationRequest>;
   logs(id: RequestId, query: RequestLogsQuery, signal?: AbortSignal): Promise<RequestLogPage>;
@@ -103,6 +107,8 @@ export function createRequests({ db, bus, jobs, vms, limits, logger }: RequestsD
       });
       return { requests, total, limit: filter.limit, offset: filter.offset };
     },
+
+    statistics: (days) => readStatistics(db, days),
 
     async get(id, waitSeconds, signal) {
       const first = await find(id);

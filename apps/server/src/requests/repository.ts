@@ -116,17 +116,19 @@ export async function findSubmission(db: Db, id: string): Promise<unknown> {
 }
 
 function filtered(db: Db, filter: RequestFilter) {
-  const { status, vm_name: vmName, batch, label, uuid } = filter;
+  const { status, vm_name: vmName, batch, label, uuid, text } = filter;
   let query = withPlan(db);
   if (status) query = query.where('jobs.status', '=', status);
   if (vmName !== undefined) query = query.where('requests.vm_name', '=', vmName);
   if (batch) query = query.where('requests.batch_id', '=', batch);
+  // idx_jobs_command; the line of the history is the machine and its commands.
+  if (text) query = query.where('jobs.command', 'ilike', `%${text.replace(/[\\%_]/g, '\\$&')}%`);
   if (uuid !== undefined) {
-    const text = uuid.toLowerCase();
+    const part = uuid.toLowerCase();
     query = query.where((eb) =>
       eb.or([
-        eb(sql<string>`requests.id::text`, 'like', `${text}%`),
-        eb(sql<string>`requests.id::text`, 'like', `%${text}`),
+        eb(sql<string>`requests.id::text`, 'like', `${part}%`),
+        eb(sql<string>`requests.id::text`, 'like', `%${part}`),
       ]),
     );
   }

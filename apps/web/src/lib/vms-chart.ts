@@ -16,6 +16,8 @@ export interface ChartOptions {
   least: number;
   /** Pixels. */
   height: number;
+  /** Each value is marked: there are few of them. */
+  points: boolean;
   /** What is under the pointer; null: nothing. */
   onpoint: (index: number | null) => void;
 }
@@ -36,7 +38,7 @@ const binarySteps = [1, 1024, 1024 ** 2, 1024 ** 3].flatMap((unit) =>
 /** Draws with uPlot, which is loaded when the first chart is shown. */
 export async function createChart(options: ChartOptions): Promise<Chart> {
   const [{ default: Plot }] = await Promise.all([import('uplot'), import('uplot/dist/uPlot.min.css')]);
-  const { element, series, words, binary, least, height } = options;
+  const { element, series, words, binary, least, height, points } = options;
   const root = document.documentElement;
   let data: uPlot.AlignedData = [[], ...series.map(() => [])];
   let range: [number, number] = [0, 1];
@@ -86,7 +88,7 @@ export async function createChart(options: ChartOptions): Promise<Chart> {
             label: one.label,
             stroke: color(one.color),
             width: 1.5,
-            points: { show: false },
+            points: { show: points, size: 5 },
           })),
         ],
         hooks: { setCursor: [(self) => options.onpoint(self.cursor.idx ?? null)] },

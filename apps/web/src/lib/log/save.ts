@@ -1,6 +1,17 @@
 import type { Client } from '@vmo/client';
 import type { Job } from '@vmo/contract';
 
+/** Gives bytes that are here to the person as a file. */
+export function saveBlob(bytes: Blob, fileName: string): void {
+  const link = document.createElement('a');
+  const address = URL.createObjectURL(bytes);
+  link.href = address;
+  link.download = fileName;
+  link.click();
+  // The download has begun with the click; its bytes may be let go a little later.
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
 /**
  * Downloads the raw bytes of a log to a file.
  *
@@ -8,18 +19,13 @@ import type { Job } from '@vmo/contract';
  */
 export async function saveRawLog(client: Client, job: Job, foreign: boolean): Promise<void> {
   const options = { params: { jobId: job.id }, query: { download: '' } };
-  const link = document.createElement('a');
-  link.download = '';
-  if (!foreign) {
-    link.href = client.url('getLog', options);
-    link.click();
+  if (foreign) {
+    const response = await client.download('getLog', options);
+    saveBlob(await response.blob(), `${job.id}.log`);
     return;
   }
-  const response = await client.download('getLog', options);
-  const address = URL.createObjectURL(await response.blob());
-  link.href = address;
-  link.download = `${job.id}.log`;
+  const link = document.createElement('a');
+  link.download = '';
+  link.href = client.url('getLog', options);
   link.click();
-  // The download has begun with the click; its bytes may be let go a little later.
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -5,6 +5,7 @@ import { jobHistory } from './history.svelte.ts';
 import { jobs } from './jobs.svelte.ts';
 import { layout } from './layout.svelte.ts';
 import { preferences } from './preferences.svelte.ts';
+import { requestActions } from './request-actions.ts';
 import { run } from './run.svelte.ts';
 import type { Action } from './shortcuts.svelte.ts';
 import { vmActions } from './vm-actions.ts';
@@ -36,9 +37,17 @@ export const actions: Action[] = [
   { id: 'theme', label: 'Change between dark and light', group: 'Page', keys: 'D', run: () => theme.flip() },
   { id: 'go-jobs', label: 'Go to jobs', group: 'Page', keys: 'J', run: () => void goto(view.jobsHref) },
   { id: 'go-vms', label: 'Go to the machines', group: 'Page', keys: 'V', run: () => void goto('/vms') },
+  {
+    id: 'go-requests',
+    label: 'Go to the requests',
+    group: 'Page',
+    keys: 'Q',
+    run: () => void goto('/requests'),
+  },
   { id: 'go-images', label: 'Go to the images', group: 'Page', keys: 'I', run: () => void goto('/images') },
   { id: 'go-hosts', label: 'Go to hosts', group: 'Page', keys: 'H', run: () => void goto('/hosts') },
   // Before those of the jobs: a key of both belongs to the page that is shown.
+  ...requestActions,
   ...vmActions,
   {
     id: 'filter',

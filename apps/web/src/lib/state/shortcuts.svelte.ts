@@ -3,7 +3,7 @@ import { preferences } from './preferences.svelte.ts';
 export interface Action {
   id: string;
   label: string;
-  group: 'Run' | 'Jobs' | 'VMs' | 'Page';
+  group: 'Run' | 'Jobs' | 'VMs' | 'Requests' | 'Page';
   /** As `KeyboardEvent.key`, `mod+` for ⌘ or Ctrl; empty: in the palette only. */
   keys: string;
   run: () => void;

@@ -1,0 +1,160 @@
+import { isFinal, type NewRequest, type RequestId, type SimulationRequest, type VmId } from '@vmo/contract';
+import { until, type TestServer } from '@vmo/testkit';
+import type { Page } from '@playwright/test';
+import { expectAccessible } from './accessible.ts';
+import { anotherBrowser, expect, outputRow, rowWith, test } from './story.ts';
+
+// Guests are booted, mostly without KVM.
+test.setTimeout(120_000);
+/** A guest that is emulated on a busy machine takes its time. */
+const guestMs = 60_000;
+
+const header = (page: Page) => page.locator('main header');
+const status = (page: Page) => header(page).getByRole('status');
+const commands = (page: Page) => page.getByRole('region', { name: 'Commands' }).getByRole('listitem');
+const cell = (page: Page, vm: string, command: string) =>
+  page.getByRole('link', { name: new RegExp(`^${vm}, ${command}: `) });
+
+async function submitRequest(server: TestServer, body: NewRequest): Promise<RequestId> {
+  return (await server.client.call('submitRequest', { body })).uuid;
+}
+
+async function read(server: TestServer, requestId: RequestId): Promise<SimulationRequest> {
+  return server.client.call('getRequest', { params: { requestId } });
+}
+
+/** A stopped machine with the kernel of the small guest, which has been built before. */
+async function secondMachine(server: TestServer): Promise<VmId> {
+  const boot = {
+    from: 'kernel',
+    kernel: 'small-guest.kernel',
+    initrd: 'small-guest.initrd',
+    append: 'console=ttyS0',
+  } as const;
+  const { vm } = await server.client.call('createVm', {
+    body: { name: 'second', boot, memoryMib: 256, start: false },
+  });
+  await until(
+    'the second machine',
+    async () => (await server.client.call('getVm', { params: { vmId: vm.id } })).vm.status === 'stopped',
+    { timeoutMs: 30_000, everyMs: 100 },
+  );
+  return vm.id;
+}
+
+test('a request is submitted on the page; both streams, exit codes and places in the log are shown', async ({
+  cockpit,
+  server,
+}) => {
+  await cockpit.getByRole('link', { name: 'Requests', exact: true }).click();
+  await expect(cockpit.getByText('No requests yet')).toBeVisible();
+  await cockpit.keyboard.press('B');
+  const dialog = cockpit.getByRole('dialog', { name: 'New request' });
+  await dialog.getByRole('checkbox', { name: 'small-guest' }).check();
+  await dialog
+    .getByLabel('Commands', { exact: true })
+    .fill('echo to-out-$((40+2))\necho "$WORD" >&2; exit 3\necho never');
+  await dialog.getByLabel('Environment').fill('WORD=to-err');
+  await expect(dialog.getByRole('group', { name: 'the shell command' })).toContainText(
+    "vmo submit small-guest -e WORD=to-err -c 'echo to-out-$((40+2))'",
+  );
+  await dialog.getByRole('button', { name: 'Submit the request' }).click();
+  await expect(cockpit).toHaveURL(/\/requests\/[0-9a-f-]{36}/);
+  await expect(status(cockpit)).toHaveText('failed', { timeout: guestMs });
+
+  await expect(outputRow(cockpit, /^to-out-42$/)).toHaveClass(/stdout/);
+  await expect(outputRow(cockpit, /^to-err$/)).toHaveClass(/stderr/);
+  await expect(commands(cockpit)).toHaveCount(3);
+  await expect(commands(cockpit).nth(0)).toContainText('done: exit 0');
+  await expect(commands(cockpit).nth(1)).toContainText('failed: exit 3');
+  await expect(commands(cockpit).nth(2)).toContainText('skipped');
+  const timeline = cockpit.getByRole('region', { name: 'Timeline' }).getByRole('listitem');
+  for (const stage of ['queued', 'booting', 'ready', 'running'])
+    await expect(timeline.filter({ hasText: stage })).toHaveText(/\d m?s$|min/);
+
+  await cockpit.getByRole('button', { name: 'show in the log: command 2' }).click();
+  await expect(cockpit).toHaveURL(/line=\d+/);
+  await expect(rowWith(cockpit, /^\$ echo "\$WORD"/)).toHaveClass(/target/);
+
+  await cockpit.getByRole('link', { name: 'All requests' }).click();
+  const row = cockpit.getByRole('row', { name: /small-guest/ });
+  await expect(row).toContainText('failed');
+  await expect(row).toContainText('2 of 3');
+  await cockpit.keyboard.press('/');
+  await cockpit.keyboard.type('no such words');
+  await expect(cockpit.getByText('No request fits these filters')).toBeVisible();
+  await cockpit.keyboard.press('Escape');
+  await expect(row).toBeVisible();
+  const id = /[0-9a-f-]{36}/.exec((await row.getByRole('link').getAttribute('href')) ?? '')?.[0];
+  await cockpit.goto(`${server.url}/?job=${id ?? ''}`);
+  await expect(cockpit.getByRole('link', { name: 'Its request' })).toHaveAttribute(
+    'href',
+    `/requests/${id ?? ''}`,
+  );
+});
+
+test('a request is held, released and cancelled; what it wrote is kept', async ({ cockpit, server }) => {
+  const id = await submitRequest(server, {
+    vm_name: 'small-guest',
+    commands: 'echo began; sleep 600',
+    hold: true,
+  });
+  await cockpit.goto(`${server.url}/requests/${id}`);
+  await expect(status(cockpit)).toHaveText('on hold');
+  await cockpit.getByRole('button', { name: 'Release' }).click();
+  await expect(outputRow(cockpit, /^began$/)).toBeVisible({ timeout: guestMs });
+  await expect(commands(cockpit)).toContainText('running');
+  await header(cockpit).getByRole('button', { name: 'Cancel', exact: true }).click();
+  await expect(status(cockpit)).toHaveText('cancelled', { timeout: 30_000 });
+  await expect(outputRow(cockpit, /^began$/)).toBeVisible();
+  await expect(header(cockpit).getByRole('button', { name: 'Run again' })).toBeEnabled();
+  expect(isFinal((await read(server, id)).status)).toBe(true);
+});
+
+test('two machines and two commands are a matrix that fills itself; its pages are accessible', async ({
+  browser,
+  server,
+}) => {
+  test.slow();
+  const page = await anotherBrowser(browser, server);
+  // Builds the small guest where no story before this one did.
+  await submitRequest(server, { vm_name: 'small-guest', commands: 'true', hold: true });
+  const vmId = await secondMachine(server);
+  await page.goto(`${server.url}/requests`);
+  await page.keyboard.press('B');
+  const dialog = page.getByRole('dialog', { name: 'New request' });
+  for (const name of ['small-guest', 'second']) await dialog.getByRole('checkbox', { name }).check();
+  await dialog.getByLabel('Commands', { exact: true }).fill('echo fine\nexit 7');
+  await dialog
+    .getByLabel('How the commands are read')
+    .selectOption({ label: 'each line a request of its own' });
+  await expectAccessible(page, 'new request');
+  await dialog.getByRole('button', { name: 'Submit 4 requests' }).click();
+  await expect(page).toHaveURL(/batch=/);
+  for (const vm of ['small-guest', 'second']) {
+    await expect(cell(page, vm, 'echo fine')).toHaveText('done', { timeout: 2 * guestMs });
+    await expect(cell(page, vm, 'exit 7')).toHaveText('failed', { timeout: 2 * guestMs });
+  }
+  await expect(page.getByRole('cell').filter({ hasText: 'exit 7' })).toHaveCount(2);
+  await expectAccessible(page, 'matrix');
+  await page.getByRole('link', { name: 'list', exact: true }).click();
+  await expect(page.getByRole('grid').getByRole('row', { name: /second/ })).toHaveCount(2);
+  await expectAccessible(page, 'list');
+  await page.getByRole('grid').focus();
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\/requests\/[0-9a-f-]{36}/);
+  await expect(page.getByRole('region', { name: 'Timeline' })).toBeVisible();
+  await expectAccessible(page, 'request');
+  await page.goto(`${server.url}/requests/statistics`);
+  await expect(page.getByText('went well')).toBeVisible();
+  await expectAccessible(page, 'statistics');
+
+  await page.setViewportSize({ width: 360, height: 740 });
+  for (const path of ['/requests', '/requests/statistics']) {
+    await page.goto(server.url + path);
+    await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    expect(width, `${path} scrolls sideways`).toBeLessThanOrEqual(360);
+  }
+  await server.client.call('deleteVm', { params: { vmId }, query: { disks: 'true' } });
+});

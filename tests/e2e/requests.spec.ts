@@ -148,13 +148,50 @@ test('two machines and two commands are a matrix that fills itself; its pages ar
   await page.goto(`${server.url}/requests/statistics`);
   await expect(page.getByText('went well')).toBeVisible();
   await expectAccessible(page, 'statistics');
+  await page.goto(`${server.url}/agents`);
+  await expect(page.getByRole('article')).toContainText('online');
+  await expectAccessible(page, 'agents');
 
   await page.setViewportSize({ width: 360, height: 740 });
-  for (const path of ['/requests', '/requests/statistics']) {
+  for (const path of ['/requests', '/requests/statistics', '/agents']) {
     await page.goto(server.url + path);
     await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     expect(width, `${path} scrolls sideways`).toBeLessThanOrEqual(360);
   }
   await server.client.call('deleteVm', { params: { vmId }, query: { disks: 'true' } });
+});
+
+test('an agent is added with a token that is shown once, drained and removed', async ({
+  cockpit,
+  server,
+}) => {
+  await cockpit.getByRole('link', { name: 'Agents', exact: true }).click();
+  await cockpit.getByRole('button', { name: 'Add an agent' }).click();
+  const dialog = cockpit.getByRole('dialog');
+  await dialog.getByLabel('Name').fill('builder-1');
+  await dialog.getByRole('button', { name: 'Make its token' }).click();
+  const token = await dialog.getByRole('group', { name: 'the token' }).textContent();
+  expect(token).toMatch(/^vmo-agent-/);
+  await expect(dialog.getByRole('group', { name: 'the command' })).toContainText(
+    `VMO_AGENT_TOKEN=${token ?? ''}`,
+  );
+  await dialog.getByRole('button', { name: 'I have it' }).click();
+  const one = cockpit.getByRole('article', { name: 'builder-1' });
+  await expect(one).toContainText('new');
+  await expect(cockpit.getByText(token ?? '')).toHaveCount(0);
+  await one.getByRole('button', { name: 'Revoke' }).click();
+  await cockpit.getByRole('dialog').getByRole('button', { name: 'Revoke its token' }).click();
+  await expect(one).toContainText('revoked');
+  await one.getByRole('button', { name: 'Remove' }).click();
+  await cockpit.getByRole('dialog').getByRole('button', { name: 'Remove the agent' }).click();
+  await expect(one).toHaveCount(0);
+
+  const { agents } = await server.client.call('listAgents');
+  const [local] = agents;
+  const own = cockpit.getByRole('article', { name: local?.name ?? '' });
+  await own.getByRole('button', { name: 'Drain' }).click();
+  await expect(own).toContainText('draining');
+  await own.getByRole('button', { name: 'Resume' }).click();
+  await expect(own).toContainText('online');
 });

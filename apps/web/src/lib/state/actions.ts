@@ -1,6 +1,7 @@
 import { goto } from '$app/navigation';
 import { page } from '$app/state';
 import { isFinal, type Job } from '@vmo/contract';
+import { agentsPage } from './agents.svelte.ts';
 import { jobHistory } from './history.svelte.ts';
 import { jobs } from './jobs.svelte.ts';
 import { layout } from './layout.svelte.ts';
@@ -45,7 +46,18 @@ export const actions: Action[] = [
     run: () => void goto('/requests'),
   },
   { id: 'go-images', label: 'Go to the images', group: 'Page', keys: 'I', run: () => void goto('/images') },
+  { id: 'go-agents', label: 'Go to the agents', group: 'Page', keys: 'G', run: () => void goto('/agents') },
   { id: 'go-hosts', label: 'Go to hosts', group: 'Page', keys: 'H', run: () => void goto('/hosts') },
+  {
+    id: 'add-agent',
+    label: 'Add an agent',
+    group: 'Page',
+    keys: 'E',
+    run: () => {
+      agentsPage.adding = true;
+      if (page.url.pathname !== '/agents') void goto('/agents');
+    },
+  },
   // Before those of the jobs: a key of both belongs to the page that is shown.
   ...requestActions,
   ...vmActions,

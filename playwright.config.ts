@@ -9,8 +9,8 @@ const isRoot = process.getuid?.() === 0;
 export default defineConfig({
   testDir: 'tests/e2e',
   outputDir: 'test-results',
-  // Each worker starts a server of its own, with its own database: one at a time on a small machine.
-  workers: 1,
+  // Each starts a server of its own, with its own database and guests.
+  workers: 2,
   // A test that passes only the second time has failed.
   retries: 0,
   forbidOnly: true,

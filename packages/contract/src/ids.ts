@@ -4,7 +4,10 @@ import { z } from 'zod';
 export const JobId = z.uuid().brand<'JobId'>();
 export type JobId = z.infer<typeof JobId>;
 
-/** A request is a job: its uuid is the job's id. */
+/**
+ * A request is a job: its uuid is the job's id.
+ * @alias
+ */
 export const RequestId = JobId;
 export type RequestId = JobId;
 

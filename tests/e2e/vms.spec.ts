@@ -182,6 +182,9 @@ test('the pages of machines are accessible and fit a phone', async ({ browser, s
   await wide.keyboard.press('Escape');
   const { id } = await smallGuest(server);
   await expect(grid(wide)).toContainText('running');
+  await expect(grid(wide).getByRole('img', { name: /^Screen of tiny/ })).toBeVisible();
+  await wide.getByText(/memory free$/).click();
+  await expect(wide.getByRole('region', { name: 'Charts of the host' })).toContainText('Storage');
   await wide.getByRole('checkbox', { name: /^Select tiny/ }).click();
   await expectAccessible(wide, 'the table, with one selected');
 

@@ -48,6 +48,22 @@ export class CliError extends Error {
   }
 }
 
+/** The certificate of the server is not one that we trust. */
+export const certificateCodes: readonly string[] = [
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+];
+
+/** Node's own code for why no answer came, as ECONNREFUSED; undefined: none is known. */
+export function networkCode(error: UnreachableError): string | undefined {
+  const cause = error.cause instanceof Error ? error.cause.cause : undefined;
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : undefined;
+}
+
 /** The code for an error of the server or of the way to it. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CliError) return error.exitCode;

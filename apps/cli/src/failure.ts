@@ -1,7 +1,7 @@
 import { CodedError } from '@vmo/contract';
 import { UnreachableError } from '@vmo/client';
 import { CommanderError } from 'commander';
-import { CliError, exitCodeOf, exitCodes } from './exit-codes.ts';
+import { certificateCodes, CliError, exitCodeOf, exitCodes, networkCode } from './exit-codes.ts';
 import type { ServerAddress } from './find-server.ts';
 
 /** How the program ends, and what it says before. */
@@ -12,10 +12,18 @@ export interface Failure {
 
 /** What to do about it, where the error itself does not say. */
 function hintsFor(error: unknown, address: () => ServerAddress | null): readonly string[] {
-  if (error instanceof CliError) return error.hints;
+  if (error instanceof CliError) {
+    return error.hints.length > 0 || error.cause === undefined ? error.hints : hintsFor(error.cause, address);
+  }
   const server = address();
   if (!server) return [];
   if (error instanceof UnreachableError) {
+    const code = networkCode(error) ?? '';
+    if (certificateCodes.includes(code)) {
+      return [
+        `Its certificate is not trusted (${code}). One of an authority of yours: NODE_EXTRA_CA_CERTS=/path/ca.pem; one for another name: VMO_URL with that name.`,
+      ];
+    }
     return server.isAnnounced
       ? ['It has run here and was not stopped in order. To start it: vmo up']
       : [

@@ -33,6 +33,17 @@ describe('an error is one clear sentence on stderr, with a code that says what k
     expect(none.stderr).toContain('set VMO_TOKEN');
   });
 
+  it('125 where a command was to be waited for, with the same words', async () => {
+    const [wrong, gone] = await Promise.all([
+      vmo({ url: server.url, token: 'wrong' }, ['run', 'true']),
+      vmo(nobody, ['submit', 'small-guest', '--wait', '--', 'true']),
+    ]);
+    expect(wrong).toMatchObject({ code: 125, stdout: '' });
+    expect(wrong.stderr).toContain('The token came from VMO_TOKEN.');
+    expect(gone.code).toBe(125);
+    expect(gone.stderr).toContain('To start a server here: vmo up.');
+  });
+
   it('5 for a machine that is not there, with names that are near', async () => {
     await server.client.call('createVm', { body: { name: 'webserver', diskSizeBytes: 1024 * 1024 } });
     const ended = await vmo(server, ['vm', 'start', 'webservre']);

@@ -4,7 +4,7 @@ import { UnreachableError } from '@vmo/client';
 import { CodedError, parseInput, JobSubmission } from '@vmo/contract';
 import type { Command } from 'commander';
 import { cliOf, requireNoCsv, type Cli } from '../cli.ts';
-import { CliError } from '../exit-codes.ts';
+import { certificateCodes, CliError, networkCode } from '../exit-codes.ts';
 import { asWaitError, codeOfEnd, endWords, waitForJobs } from '../follow/run.ts';
 import { createJsonSink, createStreamSink, onlyStreams } from '../follow/sinks.ts';
 import { collect, environmentOf, seconds } from '../options.ts';
@@ -109,12 +109,13 @@ export async function submitOnce<T>(send: () => Promise<T>): Promise<T> {
   }
 }
 
+/** There was no connection, so nothing went over it. */
+const neverArrived = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', ...certificateCodes]);
+
 function mayHaveArrived(error: unknown): boolean {
   if (error instanceof CodedError) return error.code === 'DATABASE_UNAVAILABLE';
   if (!(error instanceof UnreachableError)) return false;
-  const cause = error.cause instanceof Error ? error.cause.cause : undefined;
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  return code !== 'ECONNREFUSED' && code !== 'ENOTFOUND' && code !== 'EAI_AGAIN';
+  return !neverArrived.has(networkCode(error) ?? '');
 }
 
 async function submitJob(cli: Cli, submission: JobSubmission) {

@@ -14,8 +14,9 @@ export const maxRequestTextLength = 256 * 1024;
 export const maxBatchSize = 1000;
 
 /**
- * How commands get into the guest, best first. runner: our own runner over virtio-serial · guest-agent: QEMU's agent ·
- * ssh · serial: typed at the serial console, where both streams come mixed as `stdout`.
+ * How our runner, which carries out the commands over virtio-serial, got into the guest, best first. runner: the guest
+ * starts it itself · guest-agent: QEMU's agent started it · ssh: not there yet · serial: typed at a shell on the serial
+ * console.
  */
 export const RequestChannel = z.enum(['runner', 'guest-agent', 'ssh', 'serial']);
 export type RequestChannel = z.infer<typeof RequestChannel>;
@@ -251,7 +252,7 @@ export const SimulationRequest = z.object({
   retry: z.int().describe('Times that it is tried again after a fault of ours'),
   env_names: z.array(z.string()),
   files: z.array(z.object({ path: z.string(), size_bytes: z.int(), mode: z.string() })),
-  channel: RequestChannel.nullable().describe('That commands went by; null: none answered yet'),
+  channel: RequestChannel.nullable().describe('That the runner was started by; null: none answered yet'),
   streams_mixed: z.boolean().describe('stdout holds stderr as well: the channel cannot tell them apart'),
   timeline: RequestTimeline,
   results: z.array(CommandResult),

@@ -20,7 +20,7 @@ export interface Driver {
   connect(id: string): Promise<Machine | null>;
   /** Takes away what was made on the host for a machine that has ended, as its network device. May be called again. */
   release(id: string): Promise<void>;
-  /** The Unix socket of the runner in the machine of a simulation request. */
+  /** The Unix socket of the runner in the machine of a simulation request. @throws DriverError it is not there (yet) */
   controlSocket(id: string): Promise<string>;
   /** Removes what a throw-away machine has left behind, with `keepDisks` all but its disks. May be called again. */
   discard(id: string, keepDisks: boolean): Promise<void>;
@@ -162,6 +162,11 @@ export interface Machine {
   input(data: string): Promise<void>;
   /** The Unix socket of its screen (RFB); null: it has none. */
   vncSocket(): Promise<string | null>;
+  /**
+   * Has the guest agent start this shell script, as root, and does not wait for its end.
+   * @throws DriverError `refused` where the guest has no agent, or one that starts nothing
+   */
+  startInGuest(script: string, argument: string): Promise<void>;
   /** Whether the guest agent answers now. */
   hasGuestAgent(): Promise<boolean>;
   /** Counters since its start, for rates. */

@@ -33,11 +33,10 @@ const ladderWithin = (ms: number): LadderTimes => ({
  * is the serial console from the first byte. Those of a machine that is thrown away are what is run in it.
  */
 export function createVmRunStrategy({ driver, local }: VmRunOptions): Strategy {
-  async function follow(spec: RunSpec, machine: MachineSpec, plan: RunPlan | null, run: Run): Promise<Run> {
+  function follow(spec: RunSpec, machine: MachineSpec, plan: RunPlan | null, run: Run): Run {
     const { id, request } = machine;
     if (!request || !plan || !spec.request) return wrap(driver, id, run);
-    const controlSocket = await driver.controlSocket(id);
-    return new RequestRun({ id, request, spec, link: spec.request, plan, driver, run, controlSocket });
+    return new RequestRun({ id, request, spec, link: spec.request, plan, driver, run });
   }
 
   return {
@@ -63,7 +62,7 @@ export function createVmRunStrategy({ driver, local }: VmRunOptions): Strategy {
         env: prepared.environment,
       };
       try {
-        return await follow(spec, machine, plan, await local.start(inner));
+        return follow(spec, machine, plan, await local.start(inner));
       } catch (error) {
         await driver.release(machine.id);
         if (machine.request) await driver.discard(machine.id, false);

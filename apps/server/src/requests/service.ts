@@ -58,6 +58,13 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
     throw new CodedError('INVALID_INPUT', `timeout ${message}`, { issues: [{ path: 'timeout', message }] });
   }
 
+  /** @throws CodedError INVALID_INPUT */
+  function checkChannel(channel: Submission['channel']): void {
+    if (channel !== 'ssh') return;
+    const message = 'cannot be ssh yet: take runner, guest-agent or serial, or leave it out';
+    throw new CodedError('INVALID_INPUT', `channel ${message}`, { issues: [{ path: 'channel', message }] });
+  }
+
   const machineOf = ({ vm_name: name, cpus, memory_mib: memoryMib }: Submission): Promise<ThrowAway> =>
     throwAway.plan(name, { ...(cpus && { cpus }), ...(memoryMib && { memoryMib }) });
 
@@ -89,6 +96,7 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
 
   async function submit(actor: Actor, submission: Submission): Promise<RequestAnswer & { created: boolean }> {
     timeoutOf(submission.timeout);
+    checkChannel(submission.channel);
     const { job, created } = await store(actor, submission, await machineOf(submission), null);
     const message = created
       ? job.status === 'hold'
@@ -109,6 +117,7 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
     async submitBatch(actor: Actor, batch: z.output<typeof NewBatch>): Promise<BatchAnswer> {
       const { vm_names: names, commands, idempotency_key: key, ...options } = batch;
       timeoutOf(options.timeout);
+      checkChannel(options.channel);
       const machines = new Map<string, ThrowAway>();
       // All names are looked at before anything is stored: a matrix is there whole, or not at all.
       for (const name of new Set(names)) {

@@ -35,7 +35,7 @@ export function toShown(row: RequestRow, job: Job): SimulationRequest {
     env_names: Object.keys(plan.env),
     files: row.files,
     channel: progress?.channel ?? null,
-    streams_mixed: progress?.channel === 'serial',
+    streams_mixed: false,
     timeline: {
       queued_at: job.createdAt,
       booting_at: job.startedAt,

@@ -229,6 +229,7 @@ function createMachine(
       return Buffer.concat([Buffer.from('P6\n320 200\n255\n'), Buffer.alloc(320 * 200 * 3, 0x40)]);
     },
     input: (data) => note(`input ${data}`),
+    startInGuest: () => Promise.reject(new DriverError('refused', 'the guest has no guest agent')),
     hasGuestAgent: () => Promise.resolve(false),
     sample() {
       samples += 1;

@@ -23,11 +23,13 @@ net=on
 run=
 ignore_powerdown=
 request=
+runner=
 for word in $(cat /proc/cmdline); do
   case "$word" in
     vmo.net=off) net=off ;;
     vmo.ignore_powerdown) ignore_powerdown=yes ;;
     vmo.request) request=yes ;;
+    vmo.no_runner) runner=no ;;
     vmo.run=*) run="\${word#vmo.run=}" ;;
   esac
 done
@@ -58,7 +60,7 @@ done
 
 read -r up rest < /proc/uptime
 echo "vmo-guest ready: $(uname -srm), up $up s"
-[ -z "$request" ] || setsid vmo-runner --wait < /dev/null > /dev/console 2>&1 &
+[ -z "$request" ] || [ -n "$runner" ] || setsid vmo-runner --wait < /dev/null > /dev/console 2>&1 &
 if [ -n "$run" ]; then
   echo "$run" | base64 -d > /run/command
   sh /run/command

@@ -30,7 +30,7 @@ export interface SmallGuestOptions {
 /**
  * What the kernel must be told: its console is the serial port, a panic ends the machine (with `-no-reboot`) rather than
  * stand still, and self-tests of ciphers are left out, which only take time. Beside these the guest understands
- * `vmo.net=off`, `vmo.ignore_powerdown` (the power button does nothing) and {@link runAtBoot}.
+ * `vmo.net=off`, `vmo.ignore_powerdown` (the power button does nothing), `vmo.no_runner` and {@link runAtBoot}.
  */
 export const smallGuestKernelArguments = 'console=ttyS0 quiet panic=-1 cryptomgr.notests';
 /** A line of the console that begins so says that everything is set up. The shell's first prompt follows. */

@@ -22,7 +22,7 @@ import { programFolders } from '../program.ts';
 import type { HostCapabilities } from '../probe/probe.ts';
 import { readLayers, type Layer } from './block.ts';
 import { buildArguments } from './command-line.ts';
-import { admit, confine, findOwner, makeFolders } from './confinement.ts';
+import { admit, ownSocket, confine, findOwner, makeFolders } from './confinement.ts';
 import { defaultDetachMs } from './disks.ts';
 import { defaultLadder } from './ladder.ts';
 import { within } from '../within.ts';
@@ -188,7 +188,10 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
     },
 
     async controlSocket(id) {
-      return join((await options.storage()).vmDirectory(id), sockets.control);
+      const directory = (await options.storage()).vmDirectory(id);
+      const record = await readRecord(directory);
+      if (!record) throw new DriverError('gone', 'there is no record of this machine');
+      return ownSocket(join(directory, sockets.control), record.owner);
     },
 
     async discard(id, keepDisks) {

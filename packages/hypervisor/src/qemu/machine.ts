@@ -330,6 +330,24 @@ export class QemuMachine implements Machine {
     await this.#serial.write(data);
   }
 
+  async startInGuest(script: string, argument: string): Promise<void> {
+    const agent = await this.#agentIfThere();
+    if (!agent) throw new DriverError('refused', 'the guest has no guest agent');
+    // Its standard input is the script; a session of its own outlives the agent.
+    const shell = `umask 077; cat >/tmp/vmo-script && exec setsid sh /tmp/vmo-script "$1" </dev/null >/dev/null 2>&1`;
+    const call = {
+      ...{ path: '/bin/sh', arg: ['-c', shell, 'sh', argument] },
+      'input-data': Buffer.from(script).toString('base64'),
+    };
+    try {
+      await agent.ask('guest-exec', call, agentAnswersMs);
+    } catch (error) {
+      throw new DriverError('refused', error instanceof Error ? error.message : String(error), {
+        cause: error,
+      });
+    }
+  }
+
   async hasGuestAgent(): Promise<boolean> {
     return (await this.#agentIfThere())?.answers(agentAnswersMs) ?? false;
   }

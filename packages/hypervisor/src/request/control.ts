@@ -10,16 +10,25 @@ export interface Control {
   close(): void;
 }
 
-export function openControl(path: string): Control {
+/** @param path rejects while there is no such socket */
+export function openControl(path: () => Promise<string>): Control {
   let socket: Socket | null = null;
   let timer: NodeJS.Timeout | null = null;
   let waiting: Buffer | null = null;
   let closed = false;
 
+  const again = () => {
+    if (!closed) timer = setTimeout(dial, retryMs);
+  };
+
   function dial(): void {
     timer = null;
+    path().then(call, again);
+  }
+
+  function call(found: string): void {
     if (closed) return;
-    const mine = connect(path);
+    const mine = connect(found);
     mine.on('connect', () => {
       socket = mine;
       flush();
@@ -28,7 +37,7 @@ export function openControl(path: string): Control {
     mine.on('error', () => undefined);
     mine.on('close', () => {
       socket = null;
-      if (!closed) timer = setTimeout(dial, retryMs);
+      again();
     });
     // The guest says nothing here; what it says is no reason to keep it.
     mine.resume();

@@ -10,7 +10,7 @@ const read = (...lines: string[]): Report => {
 
 it('follows a request from its first line to its last', () => {
   const report = read(
-    '3.10 hello 1 Linux 6.1.0',
+    '3.10 hello 1 guest-agent Linux 6.1.0',
     '3.20 accepted abc',
     '3.30 begin 0',
     '4.30 end 0 0 12 0',
@@ -22,7 +22,15 @@ it('follows a request from its first line to its last', () => {
     '5.30 begin 2',
   );
   expect(report).toEqual({
-    ...{ hellos: 1, readyAt: 3.1, system: 'Linux 6.1.0', again: 0, accepted: true, rebooted: false },
+    ...{
+      hellos: 1,
+      readyAt: 3.1,
+      starter: 'guest-agent',
+      system: 'Linux 6.1.0',
+      again: 0,
+      accepted: true,
+      rebooted: false,
+    },
     commands: [
       { index: 0, beganAt: 3.3, end: { at: 4.3, code: 0, stdout: 12, stderr: 0, isLate: false } },
       { index: 1, beganAt: 4.31, end: { at: 5, code: 3, stdout: null, stderr: null, isLate: true } },
@@ -36,12 +44,12 @@ it('follows a request from its first line to its last', () => {
 });
 
 it('knows a guest that boots again from one whose first boot never got a plan', () => {
-  expect(read('1 hello 1 x', '2 hello 1 x').rebooted).toBe(false);
-  expect(read('1 hello 1 x', '1 accepted y', '2 hello 1 x').rebooted).toBe(true);
+  expect(read('1 hello 1 runner x', '2 hello 1 runner x').rebooted).toBe(false);
+  expect(read('1 hello 1 runner x', '1 accepted y', '2 hello 1 runner x').rebooted).toBe(true);
 });
 
 it('refuses a runner of another protocol', () => {
-  expect(read('1 hello 2 x').refused).toContain('protocol 2');
+  expect(read('1 hello 2 runner x').refused).toContain('protocol 2');
 });
 
 it('believes nothing of what makes no sense', () => {

@@ -1,9 +1,13 @@
+import { RequestChannel } from '@vmo/contract';
+
 /** What the runner has told so far; see `runner.ts` for its lines. Times are seconds since the guest booted. */
 export interface Report {
   /** Times that a runner came up. */
   hellos: number;
   /** When the first one did. */
   readyAt: number | null;
+  /** What started the runner. */
+  starter: RequestChannel | null;
   /** What the guest calls itself. */
   system: string | null;
   /** Times that the plan came damaged. */
@@ -27,7 +31,7 @@ export type ReportedArtifact =
   { index: number; bytes: number; isFolder: boolean } | { index: number; reason: string };
 
 export const emptyReport = (): Report => ({
-  ...{ hellos: 0, readyAt: null, system: null, again: 0, accepted: false, rebooted: false },
+  ...{ hellos: 0, readyAt: null, starter: null, system: null, again: 0, accepted: false, rebooted: false },
   ...{ commands: [], artifacts: [], refused: null, over: false },
 });
 
@@ -50,7 +54,8 @@ export function addLine(report: Report, line: string): void {
       }
       report.hellos += 1;
       report.readyAt ??= at;
-      report.system ??= rest.slice(1).join(' ').slice(0, maxWords);
+      report.starter ??= RequestChannel.safeParse(rest[1]).data ?? 'runner';
+      report.system ??= rest.slice(2).join(' ').slice(0, maxWords);
       if (report.accepted) report.rebooted = true;
       return;
     case 'again':

@@ -215,7 +215,7 @@ describe('a simulation request', () => {
     expect(await asked.run.cancel(5_000)).toEqual(['QEMU quit']);
     expect(await asked.end).toMatchObject({
       kind: 'failed',
-      reason: 'the machine ended while command 1 of 1 ran',
+      reason: words(/^the machine ended while command 1 of 1 ran: .*vmo-guest ready/),
     });
     expect(() => process.kill(pid, 0)).toThrow('ESRCH');
     expect(await leftInStorage()).toEqual([]);
@@ -281,6 +281,26 @@ describe('a simulation request', () => {
       await checkImage(join(folder, 'root.qcow2'));
       await workshop.driver.discard(idOf(kept), false);
       expect(await leftInStorage()).toEqual([]);
+    },
+  );
+
+  it(
+    'starts the runner itself where the guest does not: by the guest agent, or at the console',
+    patience,
+    async () => {
+      const [agent, serial] = await Promise.all([
+        ask(
+          { commands: [{ run: 'echo by the agent; exit 6' }] },
+          await workshop.guest({ agent: true, append: 'vmo.no_runner' }),
+        ),
+        ask({ commands: [{ run: 'echo typed; exit 7' }] }, await workshop.guest({ append: 'vmo.no_runner' })),
+      ]);
+      expect(await agent.end).toMatchObject({ kind: 'exited', exitCode: 6 });
+      expect((await agent.read('stdout')).toString()).toBe('by the agent\n');
+      expect(agent.progress.at(-1)?.channel).toBe('guest-agent');
+      expect(await serial.end).toMatchObject({ kind: 'exited', exitCode: 7 });
+      expect((await serial.read('stdout')).toString()).toBe('typed\n');
+      expect(serial.progress.at(-1)?.channel).toBe('serial');
     },
   );
 });

@@ -21,6 +21,7 @@ import { openControl, type Control } from './control.ts';
 import { renderPlan } from './plan.ts';
 import { toProgress } from './progress.ts';
 import { ReportFile } from './report-file.ts';
+import { startRunner } from './starting.ts';
 
 export interface RequestRunOptions {
   id: string;
@@ -31,8 +32,6 @@ export interface RequestRunOptions {
   driver: Driver;
   /** The machine's process. */
   run: Run;
-  /** Of the runner. */
-  controlSocket: string;
 }
 
 /** A guest that has told everything turns itself off; one whose disk is kept writes to it before. */
@@ -42,6 +41,12 @@ const offWithDiskMs = 20_000;
 const recordMs = 5_000;
 /** A plan that came damaged is sent again. */
 const maxSends = 5;
+const starterWords: Readonly<Record<RequestChannel, string>> = {
+  runner: 'its runner answers',
+  'guest-agent': 'the runner that its guest agent was given answers',
+  ssh: 'the runner that was started over SSH answers',
+  serial: 'the runner that was typed at its console answers',
+};
 /** Files whose growth says something. */
 const told = new Set(['report', 'boot']);
 
@@ -59,6 +64,8 @@ export class RequestRun implements Run {
   readonly #panic: PanicWatch;
   readonly #control: Control;
   readonly #clockFile: string;
+  /** Nobody waits for a runner any more. */
+  readonly #found = new AbortController();
   #stopWatching: () => void = () => undefined;
   #readyTimer: NodeJS.Timeout | null = null;
   /** The time of the host when the guest booted. */
@@ -78,7 +85,7 @@ export class RequestRun implements Run {
     this.#report = new ReportFile(file('report'));
     this.#words = new CommandWords(file('command'), plan.commands);
     this.#panic = new PanicWatch(file('boot'));
-    this.#control = openControl(options.controlSocket);
+    this.#control = openControl(() => options.driver.controlSocket(options.id));
     this.#clockFile = file('clock');
     this.#bootedAt = readClock(this.#clockFile);
     this.ended = run.ended
@@ -91,6 +98,18 @@ export class RequestRun implements Run {
     const left = run.startedAt.getTime() + request.readySeconds * 1000 - Date.now();
     this.#readyTimer = setTimeout(() => void this.#neverReady(), Math.max(left, 0));
     this.#look();
+    if (!this.#found.signal.aborted) void this.#start();
+  }
+
+  async #start(): Promise<void> {
+    const { id, driver, request, spec } = this.#options;
+    const options = { id, driver, channel: request.channel, notice: spec.notice };
+    const { signal } = this.#found;
+    try {
+      await startRunner({ ...options, bootFile: join(spec.directory, 'boot') }, signal);
+    } catch (error) {
+      if (!signal.aborted) spec.notice(`the runner could not be started: ${String(error)}`);
+    }
   }
 
   /** What follows from what the guest has told. */
@@ -101,7 +120,8 @@ export class RequestRun implements Run {
     if (report.hellos > 0) this.#stopWaiting();
     if (report.over || report.refused !== null) this.#turnOff();
     else if (report.rebooted) this.#fail(`the guest booted again while ${this.#where()}`);
-    else if (report.hellos > 0 && !report.accepted && this.#sends <= report.again) this.#send();
+    else if (report.hellos > 0 && !report.accepted && this.#sends < report.hellos + report.again)
+      this.#send();
     const panic = this.#panic.look();
     if (panic !== null) this.#fail(`the guest's kernel panicked while ${this.#where()}: ${panic}`);
   }
@@ -117,7 +137,7 @@ export class RequestRun implements Run {
       writeFileSync(this.#clockFile, String(this.#bootedAt), { mode: 0o600 });
       const seconds = ((Date.now() - this.startedAt.getTime()) / 1000).toFixed(2);
       this.#options.spec.notice(
-        `${report.system ?? 'the guest'} is ready after ${seconds} s: its runner answers`,
+        `${report.system ?? 'the guest'} is ready after ${seconds} s: ${starterWords[report.starter ?? 'runner']}`,
       );
     }
     this.#words.update(report, () => spoolSizes(this.#options.spec.directory));
@@ -135,9 +155,16 @@ export class RequestRun implements Run {
   #tell(isOver: boolean, artifacts: RunProgress['artifacts'], kept = false): Promise<void> {
     const { plan, link } = this.#options;
     const { report } = this.#report;
-    const channel: RequestChannel | null = report.hellos > 0 ? 'runner' : null;
     const telling = link.progress(
-      toProgress({ plan, report, channel, bootedAt: this.#bootedAt, artifacts, isOver, kept }),
+      toProgress({
+        plan,
+        report,
+        channel: report.starter,
+        bootedAt: this.#bootedAt,
+        artifacts,
+        isOver,
+        kept,
+      }),
     );
     // Who tells at the end waits for it; one that is let go of meanwhile has nobody to tell.
     telling.catch(() => undefined);
@@ -160,6 +187,7 @@ export class RequestRun implements Run {
   #stopWaiting(): void {
     if (this.#readyTimer) clearTimeout(this.#readyTimer);
     this.#readyTimer = null;
+    this.#found.abort();
   }
 
   async #neverReady(): Promise<void> {

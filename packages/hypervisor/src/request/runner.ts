@@ -8,7 +8,8 @@
  *   vmo.stdout, vmo.stderr, vmo.artifacts
  *                  files on the host, which grow by whatever is written here
  *   vmo.report     likewise; a line for everything that happens, each with the seconds since the guest booted:
- *     hello <protocol> <system>       it is there. A second one: the guest has booted again
+ *     hello <protocol> <starter> <system>  it is there; started by the guest itself (runner), the cockpit by
+ *                                     the guest-agent, or typed at the serial console. A second one: the guest has booted again
  *     again                           the plan came damaged: send it once more
  *     accepted <nonce>                from here on nothing is asked of anybody
  *     begin <index>                   written before the command can write anything
@@ -34,7 +35,11 @@ _ports=/dev/virtio-ports
 
 # Names of ports come a moment after the ports. --wait: the machine was started for a request.
 _patience=3
-[ "\${1-}" = --wait ] && _patience=300
+_by=runner
+case \${1-} in
+  --wait) _patience=300 ;;
+  --by-*) _patience=300 _by=\${1#--by-} ;;
+esac
 while [ ! -e "$_ports/vmo.artifacts" ] || [ ! -e "$_ports/vmo.ctl" ]; do
   _patience=$((_patience - 1))
   [ "$_patience" -gt 0 ] || exit 0
@@ -175,7 +180,7 @@ fetch() { # index, path
   say artifact "$1" "$_n" "$_kind"
 }
 
-say hello 1 "$(uname -sr)"
+say hello 1 "$_by" "$(uname -sr)"
 while :; do
   if ! IFS=' ' read -r _word _size _sum _nonce <&3; then # nobody is there now
     sleep 0.1 2>/dev/null || sleep 1

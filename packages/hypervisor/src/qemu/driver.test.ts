@@ -154,7 +154,7 @@ it('gives words of others to QEMU as one argument each', async () => {
   expect(shown).toContain(append);
   expect(shown).toContain('guest=a.b-c,debug-threads=on');
   expect(shown.slice(-2)).toEqual(['-device', 'pvpanic']);
-  expect(argv).toContain("/run/a b'c/boot");
+  expect(argv).toContain("/run/a b'c");
 });
 
 it('forwards each port of the guest once, to a port that nobody has', async () => {

@@ -232,7 +232,7 @@ describe('vmo jobs', () => {
     await until('the cancel', async () => (await jobOf(id)).status === 'cancelled');
     const done = await vmo(server, ['cancel', await ran('true')]);
     expect(done).toMatchObject({ code: 6, stdout: '' });
-    expect(done.stderr).toMatch(/^vmo: .*finished/);
+    expect(done.stderr).toMatch(/^vmo: the job has already ended as done/);
     const many = await vmo(server, ['cancel', id, id]);
     expect(many.code).toBe(2);
     expect(many.stderr).toContain('add --yes');

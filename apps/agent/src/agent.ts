@@ -163,11 +163,13 @@ export function createAgent(options: AgentOptions): Agent {
   async function freePlaces(): Promise<FreePlaces> {
     const { slots, cpus, memoryMib } = await options.capacity();
     const all = [...attempts.values()];
-    const left = (kind: PlaceKind) =>
-      Math.max(slots[kind] - all.filter(({ place }) => place === kind).length, 0);
+    const taken = (kind: PlaceKind) => all.filter(({ place }) => place === kind).length;
+    const left = (kind: PlaceKind) => Math.max(slots[kind] - taken(kind), 0);
+    const machines = Math.max(slots.vms - taken('vms') - taken('requests'), 0);
     const used = (what: 'cpus' | 'memoryMib') => all.reduce((sum, { needs }) => sum + needs[what], 0);
     return {
       ...{ jobs: left('jobs'), vms: left('vms'), requests: left('requests') },
+      machines: slots.vms > 0 ? machines : null,
       cpus: Math.max(cpus - used('cpus'), 0),
       memoryMib: Math.max(memoryMib - used('memoryMib'), 0),
     };

@@ -178,7 +178,7 @@ export interface RunOutcome {
 /** How many jobs of each kind an agent takes at once. */
 export const Slots = z.object({
   jobs: z.int().min(0),
-  vms: z.int().min(0),
+  vms: z.int().min(0).describe('Machines in all, those of requests among them; 0: those of requests only'),
   requests: z.int().min(0),
 });
 export type Slots = z.infer<typeof Slots>;
@@ -187,6 +187,7 @@ export type Slots = z.infer<typeof Slots>;
 export const FreePlaces = Slots.extend({
   cpus: z.int().min(0).nullable().describe('null: not counted'),
   memoryMib: z.int().min(0).nullable().describe('null: not counted'),
+  machines: z.int().min(0).nullable().describe('Of `vms` and `requests` together; null: not counted'),
 });
 export type FreePlaces = z.infer<typeof FreePlaces>;
 

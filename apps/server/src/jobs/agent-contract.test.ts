@@ -114,7 +114,7 @@ describe.each([
 
   it('brings a job from the queue to its end, with every byte', async () => {
     const { id } = await form.submit({ env: { A: 'b' }, timeout: 60 });
-    const free: FreePlaces = { ...freeJobs(1), cpus: 8, memoryMib: 1024 };
+    const free: FreePlaces = { ...freeJobs(1), cpus: 8, memoryMib: 1024, machines: 0 };
     const [job] = await form.api.claim(free);
     expect(job).toMatchObject({
       ...{

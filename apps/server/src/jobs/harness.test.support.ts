@@ -36,7 +36,7 @@ export const agentName = 'test';
 /** So many places for commands, and nothing else. */
 export const freeJobs = (jobs: number): FreePlaces => ({
   ...{ jobs, vms: 0, requests: 0 },
-  ...{ cpus: null, memoryMib: null },
+  ...{ cpus: null, memoryMib: null, machines: null },
 });
 const mib = 1024 * 1024;
 

@@ -81,6 +81,14 @@ describe('the queue', () => {
     expect(await claim({ jobs: 0 })).toHaveLength(0);
   });
 
+  it('gives no more machines than may run, those of requests among them', async () => {
+    await insertPending(3, { queue: 'here/vms' });
+    await insertPending(3, { queue: 'here/requests' });
+    const free: FreePlaces = { ...freeJobs(5), vms: 5, requests: 5, machines: 4 };
+    expect(await cockpit.apiOf('a').claim(free)).toHaveLength(4);
+    expect(await cockpit.apiOf('a').claim({ ...free, machines: 0 })).toHaveLength(0);
+  });
+
   it('gives each agent only what it may take and has the image for', async () => {
     const queue = (name: string) => insertPending(1, { queue: name }).then(([id]) => id);
     const here = await queue('here/jobs');

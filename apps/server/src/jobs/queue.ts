@@ -71,6 +71,7 @@ export interface Needs {
 export function fits(free: FreePlaces, { place, cpus, memoryMib }: Needs): boolean {
   return (
     free[place] > 0 &&
+    (place === 'jobs' || free.machines === null || free.machines > 0) &&
     (free.cpus === null || cpus <= free.cpus) &&
     (free.memoryMib === null || memoryMib <= free.memoryMib)
   );
@@ -80,6 +81,7 @@ export function take(free: FreePlaces, { place, cpus, memoryMib }: Needs): FreeP
   return {
     ...free,
     [place]: free[place] - 1,
+    machines: place === 'jobs' || free.machines === null ? free.machines : free.machines - 1,
     cpus: free.cpus === null ? null : free.cpus - cpus,
     memoryMib: free.memoryMib === null ? null : free.memoryMib - memoryMib,
   };

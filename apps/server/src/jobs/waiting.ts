@@ -1,4 +1,4 @@
-import type { PlaceKind } from '@vmo/contract';
+import type { PlaceKind, Slots } from '@vmo/contract';
 import type { FleetMember } from '../agents/index.ts';
 import { parseQueue } from './queue.ts';
 import type { JobRow } from './repository.ts';
@@ -11,6 +11,8 @@ const placeWords: Readonly<Record<PlaceKind, string>> = {
 
 const sum = (members: readonly FleetMember[], count: (member: FleetMember) => number) =>
   members.reduce((total, member) => total + count(member), 0);
+
+const hasMachine = (slots: Slots, busy: Slots) => slots.vms === 0 || busy.vms + busy.requests < slots.vms;
 
 /** Why nobody has taken this job yet, in the words of the history. */
 export function whyWaiting(
@@ -42,6 +44,10 @@ export function whyWaiting(
   if (max > 0 && taken >= max)
     return `waiting for ${placeWords[place]}: ${String(taken)} of ${String(max)} busy`;
   if (max === 0) return `waiting for an agent that takes ${place}`;
+  const isLimited =
+    place !== 'jobs' && large.every(({ capacity, busy }) => !hasMachine(capacity.slots, busy));
+  if (isLimited)
+    return `waiting: the limit of ${String(sum(large, ({ capacity }) => capacity.slots.vms))} machines is reached`;
   const free = large.filter(({ capacity, busy }) => busy[place] < capacity.slots[place]);
   const fits = free.some(
     ({ capacity, usedCpus, usedMemoryMib }) =>

@@ -59,7 +59,7 @@ const GuestPath = z
 export const RequestFile = z
   .strictObject({
     path: GuestPath.describe('Where it is put; folders on the way are made'),
-    content: z.string().optional().describe('Text'),
+    content: noNul(z.string()).optional().describe('Text'),
     content_base64: z.base64().optional().describe('Instead of `content`: bytes'),
     mode: z
       .string()
@@ -266,10 +266,9 @@ export type SimulationRequest = z.infer<typeof SimulationRequest>;
 
 export const RequestFilter = z.strictObject({
   status: JobStatus.optional(),
-  vm_name: z.string().max(128).optional(),
+  vm_name: noNul(z.string()).max(128).optional(),
   batch: BatchId.optional(),
-  label: z
-    .string()
+  label: noNul(z.string())
     .regex(/^[^=]+(=.*)?$/s, 'must be a label, or label=value')
     .max(300)
     .optional(),

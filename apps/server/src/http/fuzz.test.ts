@@ -105,19 +105,19 @@ describe('generated input', () => {
               params !== null && typeof params === 'object' ? Reflect.get(params, name) : params;
             return encode(typeof value === 'string' ? value : JSON.stringify(value ?? 'x')) || 'x';
           });
-          const answer = await fetch(
-            `${server.url}${route.atRoot ? '' : '/api/v1'}${path}${asQuery(query)}`,
-            {
-              method: route.method,
-              headers: {
-                authorization: `Bearer ${server.token}`,
-                'content-type': route.rawBody ?? 'application/json',
-              },
-              ...(body === undefined && route.rawBody === undefined
-                ? {}
-                : { body: JSON.stringify(body ?? path) }),
+          const url = `${server.url}${route.atRoot ? '' : '/api/v1'}${path}${asQuery(query)}`;
+          // A head above 16 KiB is answered with 431 and the end: who is still sending it by then hears only of the end.
+          fc.pre(url.length <= 64 * 1024);
+          const answer = await fetch(url, {
+            method: route.method,
+            headers: {
+              authorization: `Bearer ${server.token}`,
+              'content-type': route.rawBody ?? 'application/json',
             },
-          );
+            ...(body === undefined && route.rawBody === undefined
+              ? {}
+              : { body: JSON.stringify(body ?? path) }),
+          });
           await answer.arrayBuffer();
           expect(answer.status, `${route.method} ${path}`).toBeLessThan(500);
         }),

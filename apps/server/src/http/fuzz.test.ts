@@ -106,8 +106,8 @@ describe('generated input', () => {
             return encode(typeof value === 'string' ? value : JSON.stringify(value ?? 'x')) || 'x';
           });
           const url = `${server.url}${route.atRoot ? '' : '/api/v1'}${path}${asQuery(query)}`;
-          // A head above 16 KiB is answered with 431 and the end: who is still sending it by then hears only of the end.
-          fc.pre(url.length <= 64 * 1024);
+          // Node itself answers a longer head with 431 and closes: what is sent next on that connection is not heard.
+          fc.pre(url.length <= 15 * 1024);
           const answer = await fetch(url, {
             method: route.method,
             headers: {

@@ -30,15 +30,22 @@ export function findCheckout({ cwd }: Pick<World, 'cwd'>): string | null {
   return checkoutAbove(cwd) ?? checkoutAbove(import.meta.dirname);
 }
 
+/** What each command starts of a checkout. */
+const scripts = { up: 'start.sh', api: 'start.sh', agents: 'agent.sh' } as const;
+
 /**
- * Starts the server of a checkout in the foreground and ends with its code. Signals that end us end it.
+ * Starts a program of a checkout in the foreground and ends with its code. Signals that end us end it.
  * @throws CliError where there is no checkout
  */
-export async function startCheckout(world: World, what: string, env: Environment): Promise<number> {
+export async function startCheckout(
+  world: World,
+  what: keyof typeof scripts,
+  env: Environment,
+): Promise<number> {
   const checkout = findCheckout(world);
   if (checkout === null) {
     throw new CliError(
-      `vmo ${what} starts the server out of a checkout of VM-Orchestrator, and this is none`,
+      `vmo ${what} starts ${what === 'agents' ? 'an agent' : 'the server'} out of a checkout of VM-Orchestrator, and this is none`,
       exitCodes.usage,
       {
         hints: [
@@ -48,7 +55,7 @@ export async function startCheckout(world: World, what: string, env: Environment
       },
     );
   }
-  const child = spawn(join(checkout, 'scripts', 'start.sh'), [], {
+  const child = spawn(join(checkout, 'scripts', scripts[what]), [], {
     cwd: world.cwd,
     stdio: 'inherit',
     env: { ...world.env, ...env, INIT_CWD: world.cwd, VMO_EXIT_WITH_PARENT: '1' },

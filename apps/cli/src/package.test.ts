@@ -117,6 +117,35 @@ describe('the package', () => {
   }, 90_000);
 });
 
+it('starts an agent of the checkout, which takes jobs until it is told to end', async () => {
+  const other = join(directory.path, 'agent-checkout');
+  await mkdir(join(other, 'scripts'), { recursive: true });
+  await writeFile(join(other, 'package.json'), JSON.stringify({ name: 'vm-orchestrator' }));
+  await writeFile(join(other, 'scripts', 'start.sh'), '');
+  const start = `#!/bin/sh\nexec sh ${join(checkout, 'apps', 'agent', 'run.sh')}\n`;
+  await writeFile(join(other, 'scripts', 'agent.sh'), start, { mode: 0o755 });
+  const { token } = await server.client.call('addAgent', { body: { name: 'by-vmo' } });
+  const child = spawn(process.execPath, [program, 'agents', '--server', server.url, '--slots', '3'], {
+    cwd: other,
+    env: {
+      ...environmentFor(null),
+      VMO_AGENT_TOKEN: token,
+      VMO_AGENT_DATA_DIR: join(directory.path, 'agent'),
+      VMO_LOG_LEVEL: 'warn',
+    },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = once(child, 'exit');
+  const { job } = await server.client.call('submitJob', {
+    body: { command: 'echo over there', agent: 'by-vmo' },
+  });
+  await vmo(server, ['logs', job.id, '--follow']);
+  const done = await server.client.call('getJob', { params: { jobId: job.id } });
+  expect(done.job).toMatchObject({ status: 'done', agent: 'by-vmo' });
+  child.kill('SIGTERM');
+  expect(await ended).toEqual([0, null]);
+}, 90_000);
+
 describe('completion', () => {
   /** What bash offers after these words, by the script that a person would have in ~/.bashrc. */
   async function offers(...words: string[]): Promise<string[]> {

@@ -31,6 +31,34 @@ export function addStartCommands(parent: Command, world: World, setExitCode: (co
     .action(async (options: StartOptions) => {
       setExitCode(await startCheckout(world, 'api', { ...environmentOf(options), VMO_AGENT_COUNT: '0' }));
     });
+
+  parent
+    .command('agents')
+    .summary('start an agent of a server elsewhere')
+    .description(
+      'Starts an agent on this machine, out of the checkout that we are in: it takes jobs from the server at VMO_SERVER with its token, VMO_AGENT_TOKEN or VMO_AGENT_TOKEN_FILE. The token is made under Agents in the page, or by POST /agents.',
+    )
+    .option('--server <url>', 'as VMO_SERVER')
+    .option('--data <directory>', 'as VMO_AGENT_DATA_DIR')
+    .option('--slots <n>', 'jobs that run here at once, as VMO_MAX_CONCURRENT_JOBS')
+    .addHelpText(
+      'after',
+      examples('VMO_AGENT_TOKEN_FILE=~/agent-token vmo agents --server https://cockpit.example.org:8000'),
+    )
+    .action(async ({ server, data, slots }: AgentOptions) => {
+      const env = {
+        ...(server === undefined ? {} : { VMO_SERVER: server }),
+        ...(data === undefined ? {} : { VMO_AGENT_DATA_DIR: data }),
+        ...(slots === undefined ? {} : { VMO_MAX_CONCURRENT_JOBS: slots }),
+      };
+      setExitCode(await startCheckout(world, 'agents', env));
+    });
+}
+
+interface AgentOptions {
+  server?: string;
+  data?: string;
+  slots?: string;
 }
 
 interface StartOptions {

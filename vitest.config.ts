@@ -7,10 +7,10 @@ export default defineConfig({
     // A forgotten `.only` must not make the suite small and green.
     allowOnly: false,
     // Real Postgres, sshd and make on a busy machine; a test that hangs still ends.
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     // Most tests wait: for processes, guests, the disk. One at a time, they take twice as long on two processors.
-    maxWorkers: 3,
+    maxWorkers: 2,
     projects: [
       {
         test: {

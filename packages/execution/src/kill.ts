@@ -31,6 +31,11 @@ const maxPollMs = 100;
  * control group can be asked, nobody is believed to be left before this many searches in a row have found nobody.
  */
 const emptySearches = 4;
+/**
+ * A command that has just begun can miss a signal: its process is forked after the group got it, or has not yet shed the
+ * traps of the wrapper. So a young run that still lives after this long is asked once more.
+ */
+const askAgainMs = 300;
 /** What has not died by then sleeps in the kernel (a dead disk), or forks faster than it can be found. */
 const sweepMs = 3_000;
 
@@ -169,12 +174,14 @@ async function killAll(run: RunProcesses): Promise<{ killed: ProcessInfo[]; left
  * The cancel ladder: SIGTERM to the process group and to members that have left it (and SIGCONT, since a stopped
  * process does not hear SIGTERM), time for an orderly end, SIGKILL to everything.
  * @param signals asks for the end in this order, each with an equal share of the time
+ * @param young the run has only just begun
  * @returns the words for the log, when nothing of the run is left; none when nothing was alive to begin with
  */
 export async function endRun(
   run: RunProcesses,
   graceMs: number,
   signals: readonly NodeJS.Signals[] = ['SIGTERM'],
+  young = false,
 ): Promise<string[]> {
   const begun = Date.now();
   const lines: string[] = [];
@@ -182,6 +189,8 @@ export async function endRun(
     const members = await findMembers(run);
     if (members.length === 0 && !(await isLeaderAlive(run))) return lines;
     lines.push(await sendSignal(run, members, signal));
+    if (young && index === 0 && !(await waitForEnd(run, Math.min(begun + graceMs, Date.now() + askAgainMs))))
+      await sendToAll(run, await findMembers(run), signal);
     if (await waitForEnd(run, begun + (graceMs * (index + 1)) / signals.length)) return lines;
   }
   const { killed, left } = await killAll(run);

@@ -52,7 +52,7 @@ export function createLocalStreamStrategy(options: LocalOptions): Strategy {
           `the shell could not be started: ${error instanceof Error ? error.message : String(error)}`,
         );
       });
-      const run = new LocalRun(spec, options, cgroup);
+      const run = new LocalRun(spec, options, cgroup, Date.now() + youngMs);
       child.once('exit', (code) => {
         if (code !== notOurs) run.wrapperEnded();
       });
@@ -87,6 +87,9 @@ async function launch(
   return child;
 }
 
+/** For so long after its start a run is young: its command may not have begun. */
+const youngMs = 1_000;
+
 /** A run whose wrapper may be our child or not: everything is read from its directory and the process table. */
 class LocalRun implements Run {
   readonly startedAt = new Date();
@@ -94,6 +97,7 @@ class LocalRun implements Run {
   readonly #spec: RunSpec;
   readonly #table: ProcessTable;
   readonly #cgroup: string | null;
+  readonly #youngUntil: number;
   #identityDeadline = Date.now() + identityTimeoutMs;
   #identity: ProcessIdentity | null = null;
   #finish: (end: RunEnd) => void = () => undefined;
@@ -103,10 +107,11 @@ class LocalRun implements Run {
   #cancelling: Promise<string[]> | null = null;
   #over = false;
 
-  constructor(spec: RunSpec, { table }: LocalOptions, cgroup: string | null) {
+  constructor(spec: RunSpec, { table }: LocalOptions, cgroup: string | null, youngUntil = 0) {
     this.#spec = spec;
     this.#table = table;
     this.#cgroup = cgroup;
+    this.#youngUntil = youngUntil;
     this.ended = new Promise((resolve) => (this.#finish = resolve));
     this.#stopWatching = watchDirectory(spec.directory, (name) => {
       // Output says nothing about the end, and there may be hundreds of writes a second.
@@ -229,7 +234,7 @@ class LocalRun implements Run {
       if (Date.now() >= this.#identityDeadline) break;
       await delay(pollMs);
     }
-    return endRun(this.#processes(), graceMs);
+    return endRun(this.#processes(), graceMs, ['SIGTERM'], Date.now() < this.#youngUntil);
   }
 
   suspend(): Promise<boolean> {

@@ -9,8 +9,8 @@ const isRoot = process.getuid?.() === 0;
 export default defineConfig({
   testDir: 'tests/e2e',
   outputDir: 'test-results',
-  // Each starts a server of its own, with its own database and guests.
-  workers: 2,
+  // Chromium without a graphics card takes two processors by itself: side by side, stories would only be slower.
+  workers: 1,
   // A test that passes only the second time has failed.
   retries: 0,
   forbidOnly: true,
@@ -20,7 +20,8 @@ export default defineConfig({
   reporter: [['list'], ['json', { outputFile: '.cache/test/e2e.json' }]],
   use: {
     ...devices['Desktop Chrome'],
-    trace: 'retain-on-failure',
+    // `npm run test:e2e -- --trace on` records one; for every story it would double the time that all of them take.
+    trace: 'off',
     screenshot: 'only-on-failure',
     launchOptions: {
       ...(browser === undefined ? {} : { executablePath: browser }),

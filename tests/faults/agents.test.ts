@@ -97,7 +97,8 @@ async function expectOneAfterAnother(pulse: Pulse): Promise<number> {
   return least;
 }
 
-describe('F19: an agent that is cut off', () => {
+// Each has servers and agents of its own, and mostly waits.
+describe.concurrent('F19: an agent that is cut off', () => {
   it('F19a: for half of its lease goes on with the same attempt', async (context) => {
     const figures = figuresOf(context);
     await using home = await temporaryDirectory();
@@ -276,7 +277,7 @@ it('F20: an agent that is killed again and again under a full queue finds its ru
   expect(Math.max(...adopted)).toBeLessThan(5_000);
 });
 
-describe('F21: a clock that is wrong by an hour', () => {
+describe.concurrent('F21: a clock that is wrong by an hour', () => {
   /** Every `Date` of the program is off; what is left is the clock that nobody can set. */
   const off = (ms: number) => ({
     NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(

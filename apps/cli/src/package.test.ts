@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
+import { isFinal } from '@vmo/contract';
 import {
   startTestServer,
   temporaryDirectory,
   testDatabase,
+  until,
   type TemporaryDirectory,
   type TestServer,
 } from '@vmo/testkit';
@@ -129,6 +131,8 @@ it('starts an agent of the checkout, which takes jobs until it is told to end', 
     cwd: other,
     env: {
       ...environmentFor(null),
+      // Where its jobs run.
+      HOME: directory.path,
       VMO_AGENT_TOKEN: token,
       VMO_AGENT_DATA_DIR: join(directory.path, 'agent'),
       VMO_LOG_LEVEL: 'warn',
@@ -139,9 +143,13 @@ it('starts an agent of the checkout, which takes jobs until it is told to end', 
   const { job } = await server.client.call('submitJob', {
     body: { command: 'echo over there', agent: 'by-vmo' },
   });
-  await vmo(server, ['logs', job.id, '--follow']);
-  const done = await server.client.call('getJob', { params: { jobId: job.id } });
-  expect(done.job).toMatchObject({ status: 'done', agent: 'by-vmo' });
+  const followed = await vmo(server, ['logs', job.id, '--follow', '--stream', 'stdout']);
+  expect(followed).toMatchObject({ stdout: 'over there\n', stderr: '' });
+  const done = await until('its end', async () => {
+    const now = await server.client.call('getJob', { params: { jobId: job.id } });
+    return isFinal(now.job.status) && now.job;
+  });
+  expect(done).toMatchObject({ status: 'done', agent: 'by-vmo' });
   child.kill('SIGTERM');
   expect(await ended).toEqual([0, null]);
 }, 90_000);

@@ -10,11 +10,10 @@ const mostPinned = 2000;
 const endSlack = 6;
 /** Browsers do not lay out what is much higher, and lose whole pixels before. */
 const highest = 15_000_000;
-/**
- * A scroll position that differs from the proportional one is put right when nobody has scrolled for this long (ms).
- * For as long after its rows have changed, a move up is the browser's own: rows turned out lower, and others came below.
- */
+/** A scroll position that differs from the proportional one is put right when nobody has scrolled for this long (ms). */
 const restAfter = 250;
+/** For so long (ms) after rows were added, a move up may be the browser's: others turned out lower in the same moment. */
+const unsettledFor = 250;
 
 export interface Window {
   start: number;
@@ -53,7 +52,7 @@ export class LogScroll {
   /** Where the element must be scrolled to once its rows are drawn. */
   #goal: number | null = null;
   #lastTop = 0;
-  #changedAt = 0;
+  #grewAt = -Infinity;
   #rest: ReturnType<typeof setTimeout> | undefined;
 
   get total(): number {
@@ -124,14 +123,10 @@ export class LogScroll {
   /** There are `count` rows now; the first ones are those that there were. */
   setCount(count: number): void {
     if (this.#wrapped) this.#heights.setCount(count);
+    if (this.count > 0 && count > this.count) this.#grewAt = performance.now();
     this.count = count;
-    this.#changed();
-    this.#noteEnd();
-  }
-
-  #changed(): void {
-    this.#changedAt = performance.now();
     this.#layout++;
+    this.#noteEnd();
   }
 
   /**
@@ -144,7 +139,7 @@ export class LogScroll {
     if (wrapped) this.#heights.setCount(count);
     this.count = count;
     if (!this.follow) this.#goTo(this.rowTop(keep) + offset);
-    this.#changed();
+    this.#layout++;
     this.#noteEnd();
   }
 
@@ -218,7 +213,7 @@ export class LogScroll {
     }
     if (!changed) return;
     if (above !== 0 && !this.follow) this.#goTo(this.#top + above);
-    this.#changed();
+    this.#layout++;
   }
 
   /** The element was scrolled, by the person or by us. */
@@ -233,11 +228,13 @@ export class LogScroll {
       this.#top = own;
       this.#ahead = 0;
     } else this.#scrolledScaled(own, moved);
+    // Where rows turn out lower or the view gets higher, the browser moves up by itself, to the end of what it has.
+    const isPushed = own >= element.scrollHeight - element.clientHeight - 1;
     const atEnd = this.#top >= this.#end - endSlack;
     if (moved > 0 && atEnd) this.follow = true;
-    else if (this.follow && !atEnd) {
+    else if (moved < 0 && this.follow && !atEnd && !isPushed) {
       // Who scrolls by wheel, finger, key or scrollbar has been let go before (`release`); who selects, moves it so.
-      if (this.pinned || performance.now() - this.#changedAt > restAfter) this.follow = false;
+      if (this.pinned || performance.now() - this.#grewAt > unsettledFor) this.follow = false;
       else this.#layout++;
     }
     this.#noteEnd();
@@ -272,7 +269,7 @@ export class LogScroll {
     // Out of sight (another tab is shown), a browser may forget how far it was scrolled.
     if (isBack) this.#goTo(this.#top);
     if (element.clientWidth > 0) this.width = element.clientWidth;
-    this.#changed();
+    this.#layout++;
     this.#noteEnd();
   }
 

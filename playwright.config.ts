@@ -19,6 +19,8 @@ export default defineConfig({
   // scripts/test.ts reads the report.
   reporter: [['list'], ['json', { outputFile: '.cache/test/e2e.json' }]],
   use: {
+    // What cannot be clicked by then never can: the story ends, and says what it waited for.
+    actionTimeout: 30_000,
     ...devices['Desktop Chrome'],
     // `npm run test:e2e -- --trace on` records one; for every story it would double the time that all of them take.
     trace: 'off',

@@ -121,6 +121,7 @@ test('two machines and two commands are a matrix that fills itself; its pages ar
   await submitRequest(server, { vm_name: 'small-guest', commands: 'true', hold: true });
   const vmId = await secondMachine(server);
   await page.goto(`${server.url}/requests`);
+  await expect(page.getByRole('button', { name: /^New request/ })).toBeVisible();
   await page.keyboard.press('B');
   const dialog = page.getByRole('dialog', { name: 'New request' });
   for (const name of ['small-guest', 'second']) await dialog.getByRole('checkbox', { name }).check();

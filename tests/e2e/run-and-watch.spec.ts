@@ -114,10 +114,18 @@ test('scrolling up stops following; a button says how many lines came and goes b
   const go = join(server.startDirectory, 'go-on');
   await typeCommand(cockpit, `seq 1 300; until [ -e ${go} ]; do sleep 0.05; done; seq -f 'late %g' 20`);
   await expect(rowWith(cockpit, /^300$/)).toBeVisible();
-  await rows(cockpit).first().hover();
-  await cockpit.mouse.wheel(0, -2000);
   const first = rows(cockpit).first();
-  const text = await first.textContent();
+  await first.hover();
+  await cockpit.mouse.wheel(0, -2000);
+  // The wheel is answered before its scrolling is over.
+  let text = await first.textContent();
+  await expect
+    .poll(async () => {
+      const before = text;
+      text = await first.textContent();
+      return text === before && (await rowWith(cockpit, /^300$/).count()) === 0;
+    })
+    .toBe(true);
   const before = await first.boundingBox();
   await writeFile(go, '');
   const jump = cockpit.getByRole('button', { name: /new line/ });

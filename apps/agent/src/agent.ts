@@ -197,6 +197,13 @@ export function createAgent(options: AgentOptions): Agent {
     claim();
   }
 
+  function clean(): void {
+    if (mayHaveMore) return;
+    cleanRunDirectories(options.runsDirectory, (jobId) => attempts.has(jobId)).catch((error: unknown) => {
+      logger.warn({ err: error }, 'old run directories could not be removed');
+    });
+  }
+
   return {
     hints: {
       jobsPending: claim,
@@ -220,15 +227,8 @@ export function createAgent(options: AgentOptions): Agent {
       claim();
       timers.push(setInterval(claim, times.pollMs));
       timers.push(setInterval(() => void renew(), times.renewMs));
-      timers.push(
-        setInterval(() => {
-          cleanRunDirectories(options.runsDirectory, (jobId) => attempts.has(jobId)).catch(
-            (error: unknown) => {
-              logger.warn({ err: error }, 'old run directories could not be removed');
-            },
-          );
-        }, cleanMs),
-      );
+      clean();
+      timers.push(setInterval(clean, cleanMs));
     },
 
     async drain() {

@@ -15,7 +15,7 @@ import type { AgentOptions } from './agent.ts';
 import { StoppedError, type Persistence } from './persistence.ts';
 import { LeaseLostError } from './lease-lost.ts';
 import { createRequestLink } from './request-link.ts';
-import { markVerified, runDirectoryOf, wasLapsed } from './run-directories.ts';
+import { markSecrets, markVerified, runDirectoryOf, wasLapsed } from './run-directories.ts';
 import { Shipper, type Ended } from './shipper.ts';
 import { commandLines, endLines, reasonOf } from './words.ts';
 
@@ -167,6 +167,7 @@ export class Attempt {
       return { end: this.#endOf(error), sizes: await this.#shipper.sizes() };
     }
     const run = this.#run;
+    if (this.#mask) await markSecrets(this.#directory);
     if (this.#ending) this.#climb();
     else this.#startTimer(run);
     if (job.status !== 'running') {
@@ -285,7 +286,7 @@ export class Attempt {
       // Where the spool was cut or is gone, the log has more than it.
       all = perStream((stream) => Math.max(sizes[stream], stored[stream]));
     }
-    // Secrets stand in the spool as they were written: it goes at once.
+    // Secrets stand in the spool as they were written: it goes at once, or at our next start if we die here.
     if (this.#mask) await rm(this.#directory, { recursive: true, force: true });
     else if (verified) await markVerified(this.#directory);
   }

@@ -9,6 +9,7 @@ const keepUnverifiedMs = 30 * keepMs;
 
 const marker = 'verified';
 const lapsedMarker = 'lapsed';
+const secretsMarker = 'secrets';
 
 /** The name of the run directory. A later attempt may come to the same agent, and must not find what an earlier one left. */
 export const runDirectoryOf = ({ id, attempt }: Pick<ClaimedJob, 'id' | 'attempt'>): string =>
@@ -31,13 +32,22 @@ export async function wasLapsed(directory: string): Promise<boolean> {
   );
 }
 
+/** What the job writes may hold its secrets, unmasked: the run directory goes as soon as the job has ended. */
+export async function markSecrets(directory: string): Promise<void> {
+  // It may have gone, with the job's own help.
+  await writeFile(join(directory, secretsMarker), '', { mode: 0o600 }).catch(() => undefined);
+}
+
 /** The log was compared with the spool and is the same: the run directory may go, in a day. */
 export async function markVerified(directory: string): Promise<void> {
   // It may have gone, with the job's own help.
   await writeFile(join(directory, marker), '', { mode: 0o600 }).catch(() => undefined);
 }
 
-/** Removes the run directories that nobody needs any more. */
+/**
+ * Removes the run directories that nobody needs any more.
+ * @param isActive  must know all jobs of this agent: a directory with secrets goes at once when its job is not active
+ */
 export async function cleanRunDirectories(
   parent: string,
   isActive: (jobId: JobId) => boolean,
@@ -54,7 +64,8 @@ export async function cleanRunDirectories(
       );
     const verified = await changed(join(directory, marker));
     const since = verified ?? (await changed(directory)) ?? now;
-    if (now - since > (verified === null ? keepUnverifiedMs : keepMs))
+    const holdsSecrets = (await changed(join(directory, secretsMarker))) !== null;
+    if (holdsSecrets || now - since > (verified === null ? keepUnverifiedMs : keepMs))
       await rm(directory, { recursive: true, force: true });
   }
 }

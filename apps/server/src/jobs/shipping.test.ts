@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { access, readFile, stat, writeFile } from 'node:fs/promises';
+import { access, cp, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobId } from '@vmo/contract';
 import { until } from '@vmo/testkit';
@@ -238,7 +238,8 @@ describe('secret variables', () => {
       '********\ncat: missing-********: No such file or directory\n',
     );
     expect((await cockpit.systemLines(id)).join('\n')).not.toContain('hunter22');
-    expect(await exists(join(cockpit.runsDirectory, id))).toBe(false);
+    // After the end is stored, never before it: the exit record must not be lost with the spool.
+    await until('the removal', async () => !(await exists(join(cockpit.runsDirectory, id))));
     const { secrets } = await cockpit.db
       .selectFrom('jobs')
       .select('secrets')
@@ -246,6 +247,24 @@ describe('secret variables', () => {
       .executeTakeFirstOrThrow();
     expect(secrets).toBeNull();
     await expect(cockpit.jobs.rerun(owner, id)).rejects.toMatchObject({ code: 'SECRETS_FORGOTTEN' });
+  });
+
+  it('leave the disk at the next start when the agent died before it could remove them', async () => {
+    cockpit = await startCockpit();
+    const { id } = await cockpit.run('echo "$TOKEN"; while [ ! -e on ]; do sleep 0.02; done', {
+      secrets: { TOKEN: 'hunter22' },
+    });
+    await untilLogged(cockpit, id, '***');
+    const directory = join(cockpit.runsDirectory, id);
+    const kept = `${directory}.kept`;
+    await cp(directory, kept, { recursive: true });
+    await writeFile(join(cockpit.directory, 'on'), '');
+    await cockpit.when(id);
+    await until('the removal', async () => !(await exists(directory)));
+    await cockpit.stopAgent();
+    await rename(kept, directory);
+    await cockpit.startAgent();
+    await until('the removal at the start', async () => !(await exists(directory)));
   });
 
   it('wait sealed for a job that waits, and are known to the agent that takes it up again', async () => {

@@ -1,4 +1,4 @@
-type Unit = 'ms' | 'MB/s' | 'MB' | 's' | '×' | 'bytes';
+type Unit = 'ms' | 'MB/s' | 'MB' | 's' | '×' | 'bytes' | '/s';
 
 /** What a figure is to reach; `share` 0.5 is the median, 0.99 the 99th percentile, 1 the worst. */
 export interface Target {

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Part } from './bench.ts';
 import { median, summary, type Figure } from './figures.ts';
+import { claimsPart } from './claims.ts';
 import { findPart } from './find.ts';
 import { historyPart } from './history.ts';
 import { latencyPart, submitPart } from './latency.ts';
@@ -29,6 +30,7 @@ const parts: readonly Part[] = [
   findPart,
   historyPart,
   vmsPart,
+  claimsPart,
 ];
 
 function fail(message: string): never {

@@ -1,8 +1,11 @@
 import { JobId, SpoolStream, canTransition, type Offsets, type SpoolChunk } from '@vmo/contract';
 import fc from 'fast-check';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
 import { freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
+import { createLog, packChunk } from './log.ts';
+import { lockJob } from './repository.ts';
 
 let cockpit: Cockpit;
 
@@ -39,6 +42,28 @@ async function expectStored(jobId: JobId, whole: Record<SpoolStream, Buffer>): P
 }
 
 describe('append', () => {
+  it('moves the end of a log without a new entry in any index of the jobs', async () => {
+    const ref = await takeJob();
+    const log = createLog(cockpit.db);
+    const packed = await Promise.all(
+      (['stdout', 'stderr'] as const).map((stream) => packChunk(piece(stream, Buffer.from('line\n'), 0, 5))),
+    );
+    await log.ensurePartitions(packed);
+    await cockpit.db.transaction().execute(async (trx) => {
+      const counted = async () => {
+        const { rows } = await sql<{ updates: number; in_place: number }>`
+          select n_tup_upd as updates, n_tup_hot_upd as in_place
+          from pg_stat_xact_user_tables where relname = 'jobs'`.execute(trx);
+        return rows[0] ?? { updates: 0, in_place: 0 };
+      };
+      const before = await counted();
+      const row = await lockJob(trx, ref.jobId);
+      if (!row) throw new Error('the job is gone');
+      await log.append(trx, row, packed);
+      expect(await counted()).toEqual({ updates: before.updates + 1, in_place: before.in_place + 1 });
+    });
+  });
+
   it('stores every byte once, whatever is sent twice, overlaps, is missing or comes from another', async () => {
     const bytes = fc
       .uint8Array({ minLength: 1, maxLength: 3_000, size: 'max' })

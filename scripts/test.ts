@@ -3,12 +3,14 @@
  *
  *     node scripts/test.ts [check|fast|faults|e2e …] [-- argument for the test runner …]
  *
- * Every stage runs, also after one that failed. The last line is `N passed, N failed`, counted from the reports of
+ * Every stage runs, also after one that failed. Beside others, `check` takes the time that they leave: it only reads,
+ * and they wait a lot. The last line is `N passed, N failed`, counted from the reports of
  * vitest and Playwright; a check, a threshold or a runner that failed without a failed test counts as one failure,
  * and so does a skipped test on Linux, where everything that is tested is there.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -47,7 +49,11 @@ function environment(): NodeJS.ProcessEnv {
 }
 
 /** @returns the exit code (1 for a signal) and, unless `live`, what the tool said */
-function run({ tool, args, cwd = root }: Command, live: boolean): Promise<{ code: number; output: string }> {
+function run(
+  { tool, args, cwd = root }: Command,
+  live: boolean,
+  priority: number = os.constants.priority.PRIORITY_NORMAL,
+): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
     const output: Buffer[] = [];
     const child = spawn(process.execPath, [path.join(root, 'node_modules', tool), ...args], {
@@ -56,6 +62,7 @@ function run({ tool, args, cwd = root }: Command, live: boolean): Promise<{ code
       stdio: ['ignore', live ? 'inherit' : 'pipe', live ? 'inherit' : 'pipe'],
     });
     children.add(child);
+    if (child.pid !== undefined) os.setPriority(child.pid, priority);
     child.stdout?.on('data', (bytes: Buffer) => output.push(bytes));
     child.stderr?.on('data', (bytes: Buffer) => output.push(bytes));
     child.on('error', reject);
@@ -92,7 +99,7 @@ const checks: { name: string; commands: Command[] }[][] = [
   ],
 ];
 
-async function check(): Promise<Tally> {
+async function check(priority?: number): Promise<Tally> {
   const names: string[] = [];
   await Promise.all(
     checks.map(async (queue) => {
@@ -100,7 +107,7 @@ async function check(): Promise<Tally> {
         const began = performance.now();
         let said: string | undefined;
         for (const command of commands) {
-          const { code, output } = await run(command, false);
+          const { code, output } = await run(command, false, priority);
           if (code !== 0) said = output.trimEnd();
           if (said !== undefined) break;
         }
@@ -237,16 +244,27 @@ if (words.length > 0 && (named.length !== 1 || named[0] === 'check')) {
 mkdirSync(reports, { recursive: true });
 const total: Tally = { passed: 0, failed: 0, names: [] };
 const summary: string[] = [];
-for (const stage of named.length > 0 ? named : stages) {
-  if (process.exitCode === 130) break;
-  print(`\n── ${stage} ──`);
+
+async function sumUp(stage: Stage, work: () => Promise<Tally>): Promise<void> {
   const began = performance.now();
-  const tally = await { check, fast, faults, e2e }[stage](words);
+  const tally = await work();
   total.passed += tally.passed;
   total.failed += tally.failed;
   total.names.push(...tally.names.map((name) => `✕ ${stage}: ${name}`));
   summary.push(`${tally.failed === 0 ? '✓' : '✕'} ${stage.padEnd(6)} ${seconds(began).padStart(8)}`);
 }
+
+const wanted: readonly Stage[] = named.length > 0 ? named : stages;
+const isBeside = wanted.length > 1 && wanted.includes('check');
+const checking = isBeside ? sumUp('check', () => check(os.constants.priority.PRIORITY_LOW)) : null;
+if (checking) print('\n── check, beside the others ──');
+for (const stage of wanted) {
+  if (process.exitCode === 130) break;
+  if (checking && stage === 'check') continue;
+  print(`\n── ${stage} ──`);
+  await sumUp(stage, () => ({ check: () => check(), fast, faults, e2e })[stage](words));
+}
+await checking;
 print(`\n${[...summary, ...total.names].join('\n')}`);
 print(`${String(total.passed)} passed, ${String(total.failed)} failed`);
 process.exitCode ??= total.failed === 0 ? 0 : 1;

@@ -36,6 +36,8 @@ export interface RunOptions {
   memoryBytes?: number;
   /** Processor seconds, likewise. */
   cpuSeconds?: number;
+  /** It ends when we die, where setpriv (util-linux) is there to see to it: else it would go on for nobody. */
+  diesWithUs?: boolean;
   /** Sees standard output as it comes. */
   onOutput?: (chunk: string) => void;
 }
@@ -64,8 +66,20 @@ function limited(program: string, args: readonly string[], options: RunOptions):
     ...(options.cpuSeconds === undefined ? [] : [`--cpu=${String(options.cpuSeconds)}`]),
   ];
   const prlimit = limits.length > 0 ? findProgram('prlimit') : null;
-  return prlimit === null ? [program, args] : [prlimit, [...limits, '--core=0', '--', program, ...args]];
+  const setpriv = options.diesWithUs === true ? findProgram('setpriv') : null;
+  const [first, ...rest] = [
+    ...(setpriv === null ? [] : [setpriv, '--pdeathsig', 'KILL', '--']),
+    ...(prlimit === null ? [] : [prlimit, ...limits, '--core=0', '--']),
+    ...[program, ...args],
+  ];
+  return [first ?? program, rest];
 }
+
+/** Sessions of the programs that run now. */
+const sessions = new Set<number>();
+
+/** Whether a process of this session (its number on this host) was started here, and will end here. */
+export const isOwnProgram = (session: number): boolean => sessions.has(session);
 
 /**
  * Runs a program to its end, in a session of its own, so that it and everything it starts can be killed together. It
@@ -81,14 +95,16 @@ export function runProgram(
     options.signal?.throwIfAborted();
     const [first, rest] = limited(program, args, options);
     const child = spawn(first, rest, { detached: true, env: environment, stdio: 'pipe' });
+    const { pid } = child;
+    if (pid !== undefined) sessions.add(pid);
     let stdout = '';
     let stderr = '';
     let timedOut = false;
     let gone: NodeJS.Timeout | undefined;
     const kill = () => {
-      if (child.pid === undefined) return;
+      if (pid === undefined) return;
       try {
-        process.kill(-child.pid, 'SIGKILL');
+        process.kill(-pid, 'SIGKILL');
       } catch {
         // ESRCH: it ended by itself meanwhile.
       }
@@ -102,6 +118,7 @@ export function runProgram(
     }, options.timeoutMs);
     options.signal?.addEventListener('abort', kill);
     const stop = () => {
+      if (pid !== undefined) sessions.delete(pid);
       clearTimeout(timeout);
       clearTimeout(gone);
       options.signal?.removeEventListener('abort', kill);

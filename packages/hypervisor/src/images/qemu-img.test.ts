@@ -313,6 +313,26 @@ describe('when something is in the way', () => {
     expect(status).toMatch(/State:\s*(gone|Z)/);
   });
 
+  it('ends with us, when nobody waits for it any more', async () => {
+    await using folder = await temporaryDirectory();
+    const program = join(folder.path, 'qemu-img');
+    const said = join(folder.path, 'pid');
+    await writeFile(program, `#!/bin/sh\necho $$ > '${said}'\nexec sleep 1000\n`, { mode: 0o755 });
+    const script = `
+      import { createQemuImg } from ${JSON.stringify(join(import.meta.dirname, 'qemu-img.ts'))};
+      await createQemuImg({ binary: ${JSON.stringify(program)} })
+        .createDisk({ path: ${JSON.stringify(join(folder.path, 'disk'))}, sizeBytes: 1048576, format: 'raw' });`;
+    const us = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: 'inherit' });
+    const read = () => readFile(said, 'utf8').catch(() => '');
+    await expect.poll(read, { timeout: 20_000 }).toMatch(/^\d+\n/);
+    const pid = (await read()).trim();
+    us.kill('SIGKILL');
+    await once(us, 'close');
+    await expect
+      .poll(() => readFile(`/proc/${pid}/status`, 'utf8').catch(() => 'State: gone'), { timeout: 10_000 })
+      .toMatch(/State:\s*(gone|Z)/);
+  });
+
   it('can be cancelled, and leaves no half-written file', async () => {
     await using folder = await temporaryDirectory();
     const source = { path: join(folder.path, 'source'), format: 'raw' } as const;

@@ -183,6 +183,7 @@ export function createQemuImg(options: QemuImgOptions = {}): QemuImg {
     const end = await runProgram(program, args, {
       timeoutMs: how.long === true ? (options.longTimeoutMs ?? 4 * 3_600_000) : (options.timeoutMs ?? 30_000),
       memoryBytes,
+      diesWithUs: true,
       ...(how.long === true ? {} : { cpuSeconds: metadataCpuSeconds }),
       ...(how.onOutput ? { onOutput: how.onOutput } : {}),
       signal: how.signal,

@@ -6,6 +6,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { findProgram, runProgram } from '../program.ts';
+import { findStrangers } from './strangers.ts';
 import { host, openWorkshop, type Workshop } from './testing.ts';
 
 const execute = promisify(execFile);
@@ -155,6 +157,21 @@ it('gives words of others to QEMU as one argument each', async () => {
   expect(shown).toContain('guest=a.b-c,debug-threads=on');
   expect(shown.slice(-2)).toEqual(['-device', 'pvpanic']);
   expect(argv).toContain("/run/a b'c");
+});
+
+it('takes what is being tried on this host for nobody’s machine', async () => {
+  const cancel = new AbortController();
+  const args = ['-name', 'tried', '-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'none'];
+  const running = runProgram(findProgram('qemu-system-x86_64') ?? '', args, {
+    timeoutMs: 60_000,
+    signal: cancel.signal,
+  });
+  const ended = expect(running).rejects.toThrow('seen');
+  const isTried = ({ name }: { name: string }) => name === 'tried';
+  await expect.poll(() => findStrangers(new Set()).some(isTried), { timeout: 20_000 }).toBe(true);
+  expect((await workshop.driver.strangers(new Set())).filter(isTried)).toEqual([]);
+  cancel.abort(new Error('seen'));
+  await ended;
 });
 
 it('forwards each port of the guest once, to a port that nobody has', async () => {

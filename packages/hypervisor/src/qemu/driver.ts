@@ -18,7 +18,7 @@ import {
 } from '../driver.ts';
 import { ImageError } from '../images/errors.ts';
 import type { Storage } from '../images/storage.ts';
-import { programFolders } from '../program.ts';
+import { isOwnProgram, programFolders } from '../program.ts';
 import type { HostCapabilities } from '../probe/probe.ts';
 import { readLayers, type Layer } from './block.ts';
 import { buildArguments } from './command-line.ts';
@@ -207,7 +207,13 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
         const identity = await findProcess(storage.vmDirectory(id));
         if (identity) pids.add(identity.pid);
       }
-      return findStrangers(pids);
+      const strangers = [];
+      for (const stranger of findStrangers(pids)) {
+        // What is being tried on this host right now is no machine of others.
+        const found = await table.find(stranger.pid);
+        if (!found || !isOwnProgram(found.session)) strangers.push(stranger);
+      }
+      return strangers;
     },
 
     async close() {

@@ -65,8 +65,10 @@ export const vmRoutes = {
     method: 'POST',
     path: '/vms/host/probe',
     permission: 'vms:write',
-    summary: 'Try anew what this machine can do, by booting a guest',
+    summary:
+      'Try anew what this machine can do, by booting a guest; answered at once, `GET /vms/host` says `probing` until it is known',
     response: z.object({ host: VmHost }),
+    status: 202,
   },
   tryVm: {
     method: 'POST',

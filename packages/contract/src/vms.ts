@@ -332,6 +332,7 @@ export const VmHost = z.object({
   freeStorageBytes: z.int().nullable(),
   storageBytes: z.int().nullable().describe('Size of the disk of the storage path'),
   probedAt: Timestamp.nullable(),
+  probing: z.boolean().describe('It is being tried now what this machine can do: ask again'),
   tryVm: z
     .object({ possible: z.boolean(), install: z.string().nullable() })
     .describe('Whether the small guest can be built here, else what to install for it'),

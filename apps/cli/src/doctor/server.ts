@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { UnreachableError, type Client } from '@vmo/client';
 import { CodedError, type VmHost } from '@vmo/contract';
 import type { ServerAddress } from '../find-server.ts';
@@ -7,6 +8,7 @@ import { ok, problem, warning, type Finding } from './check.ts';
 const gib = 1024 ** 3;
 /** Guests are booted with and without KVM. */
 const probeMs = 120_000;
+const askAgainMs = 500;
 
 /** What the server says, from the way to it to what it can do for machines. */
 export async function checkServer(
@@ -73,10 +75,12 @@ function refused({ tokenFrom, token }: ServerAddress, error: CodedError): Findin
 
 async function checkHost(client: Client): Promise<Finding[]> {
   try {
-    const known = (await client.call('getVmHost')).host;
-    const host = known.probedAt
-      ? known
-      : (await client.call('probeVmHost', { signal: AbortSignal.timeout(probeMs) })).host;
+    const deadline = Date.now() + probeMs;
+    let { host } = await client.call('getVmHost');
+    while (host.probing && Date.now() < deadline) {
+      await delay(askAgainMs);
+      ({ host } = await client.call('getVmHost'));
+    }
     return hostFindings(host);
   } catch (error) {
     if (!(error instanceof CodedError)) throw error;

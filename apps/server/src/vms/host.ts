@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -24,17 +25,35 @@ export interface HostDeps {
 /** What this host can do for machines. */
 export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
   let known: HostCapabilities | null = null;
-  let trying: Promise<HostCapabilities> | null = null;
+  /** Why the last trial told nothing. */
+  let failure: string | null = null;
+  let trial: { again: boolean; over: Promise<void> } | null = null;
 
-  /** One trial at a time; whoever asks meanwhile gets its answer. */
-  function probe(again: boolean): Promise<HostCapabilities> {
-    trying ??= hypervisor
-      .probe(again)
-      .then((found) => (known = found))
-      .finally(() => {
-        trying = null;
-      });
-    return trying;
+  async function probe(again: boolean): Promise<void> {
+    try {
+      known = await hypervisor.probe(again);
+      failure = null;
+    } catch (error) {
+      logger.warn({ err: error }, 'what this host can do for machines could not be tried');
+      failure = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** In the background, one trial at a time: a new one follows one that may only remember. */
+  function begin(again: boolean): void {
+    if (trial && (trial.again || !again)) return;
+    const before = trial?.over ?? Promise.resolve();
+    const mine = { again, over: before.then(() => probe(again)) };
+    trial = mine;
+    void mine.over.then(() => {
+      if (trial === mine) trial = null;
+    });
+  }
+
+  function words(): string {
+    if (known && failure === null) return known.words.join('. ');
+    if (trial) return hypervisor.missing() ?? kvmWords;
+    return failure === null ? kvmWords : `it could not be tried: ${failure}`;
   }
 
   async function describe(): Promise<VmHost> {
@@ -53,7 +72,7 @@ export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
       qemu: known?.qemu ?? null,
       accelerator: known?.accelerator ?? null,
       kvm: known?.kvm ?? 'absent',
-      words: known ? known.words.join('. ') : (hypervisor.missing() ?? kvmWords),
+      words: words(),
       features: features.map(([name]) => kebab(name)),
       cpus: availableParallelism(),
       memoryMib: Math.floor(totalmem() / mib),
@@ -62,6 +81,7 @@ export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
       freeStorageBytes: disk ? disk.bavail * disk.bsize : null,
       storageBytes: disk ? disk.blocks * disk.bsize : null,
       probedAt: known?.probedAt.toISOString() ?? null,
+      probing: trial !== null,
       tryVm: {
         possible: missing === null && hypervisor.missing() === null,
         install: missing ?? hypervisor.missing(),
@@ -74,17 +94,13 @@ export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
   return {
     /** At once: what is not known yet is being tried in the background. */
     async get(): Promise<VmHost> {
-      if (!known) {
-        probe(false).catch((error: unknown) => {
-          logger.warn({ err: error }, 'what this host can do for machines could not be tried');
-        });
-      }
+      if (!known && failure === null) begin(false);
       return describe();
     },
 
+    /** Also at once: `probing` until it is known. */
     async tryAgain(): Promise<VmHost> {
-      await trying?.catch(() => undefined);
-      await probe(true);
+      begin(true);
       return describe();
     },
 
@@ -109,7 +125,7 @@ export type VmsHost = ReturnType<typeof createHost>;
 
 /** Whole or not at all: machines that run have their kernel in memory, and read it no more. */
 async function put(source: string, target: string): Promise<void> {
-  const temporary = join(dirname(target), `.${process.pid}.${Date.now()}.part`);
+  const temporary = join(dirname(target), `.${randomUUID()}.new`);
   try {
     await copyFile(source, temporary);
     await rename(temporary, target);

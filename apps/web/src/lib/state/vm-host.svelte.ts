@@ -3,14 +3,13 @@ import { api } from './api.ts';
 import { asError } from './session.svelte.ts';
 import { vms } from './vms.svelte.ts';
 
-/** The server tries it out after its start; until then it is asked again after this, in milliseconds. */
+/** While the server tries it out it is asked again after this, in milliseconds. */
 const askAgainMs = 2_000;
 
 /** What the server's machine can do for guests. */
 class VmHostState {
   host: VmHost | null = $state.raw(null);
   error: Error | null = $state.raw(null);
-  probing = $state(false);
   trying = $state(false);
   tryError: Error | null = $state.raw(null);
   #again: ReturnType<typeof setTimeout> | undefined;
@@ -19,24 +18,27 @@ class VmHostState {
   async load(): Promise<void> {
     clearTimeout(this.#again);
     try {
-      this.host = (await api.call('getVmHost')).host;
-      this.error = null;
-      if (this.host.probedAt === null) this.#again = setTimeout(() => void this.load(), askAgainMs);
+      this.#put((await api.call('getVmHost')).host);
     } catch (error) {
       this.error = asError(error);
     }
   }
 
-  /** By booting a guest: takes some seconds. */
+  /** By booting a guest, which takes the server some seconds. */
   async probe(): Promise<void> {
-    this.probing = true;
+    clearTimeout(this.#again);
     try {
-      this.host = (await api.call('probeVmHost')).host;
-      this.error = null;
+      this.#put((await api.call('probeVmHost')).host);
     } catch (error) {
       this.error = asError(error);
     }
-    this.probing = false;
+  }
+
+  #put(host: VmHost): void {
+    this.host = host;
+    this.error = null;
+    clearTimeout(this.#again);
+    if (host.probing) this.#again = setTimeout(() => void this.load(), askAgainMs);
   }
 
   /** Builds and starts the small guest; null: it did not work, see `tryError`. */

@@ -271,6 +271,12 @@ export interface DisksTable {
   created_by: string;
 }
 
+export interface FilesToRemoveTable {
+  /** Below the storage path. */
+  file: string;
+  created_at: CreatedAt;
+}
+
 export interface VmSnapshotsTable {
   id: string;
   vm_id: string;
@@ -346,6 +352,7 @@ export interface Database {
   vm_templates: VmTemplatesTable;
   images: ImagesTable;
   disks: DisksTable;
+  files_to_remove: FilesToRemoveTable;
   vm_snapshots: VmSnapshotsTable;
   vm_operations: VmOperationsTable;
   vm_metrics: VmMetricsTable;

@@ -1,11 +1,12 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Disk, DiskId, VmId } from '@vmo/contract';
 import { until } from '@vmo/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
 import { createFakeHypervisor } from './fake-driver.test.support.ts';
-import { owner, startDatacenter, type Datacenter } from './harness.test.support.ts';
+import { nothingTried, owner, startDatacenter, type Datacenter } from './harness.test.support.ts';
+import { insertLeftovers, listLeftovers } from './leftovers-repository.ts';
 
 /* What takes time is done behind the answer, in turn, and goes on after our end. */
 
@@ -47,6 +48,9 @@ function createGate() {
 const copying = createGate();
 const growing = createGate();
 const building = createGate();
+const trying = createGate();
+const tried: boolean[] = [];
+let trialFails = false;
 let center: Datacenter;
 beforeAll(async () => {
   center = await startDatacenter({
@@ -62,6 +66,12 @@ beforeAll(async () => {
         return real.resizeDisk(request);
       },
     }),
+    async probe(again) {
+      await trying.pass();
+      tried.push(again);
+      if (trialFails) throw new Error('the storage is gone');
+      return nothingTried;
+    },
     smallGuest: {
       async build() {
         await building.pass();
@@ -79,7 +89,7 @@ beforeAll(async () => {
   await writeFile(join(center.storage, 'images', 'base.raw'), Buffer.alloc(mib, 'b'));
 }, 60_000);
 afterEach(async () => {
-  for (const gate of [copying, growing, building]) gate.open();
+  for (const gate of [copying, growing, building, trying]) gate.open();
   fake.silent = false;
   await center.stopAll();
 });
@@ -203,6 +213,32 @@ describe('the small guest', () => {
     building.open();
     for (const { operation } of made) await center.done(operation);
     for (const { vm } of made) await center.when(vm.id, ({ status }) => status === 'running');
+  });
+});
+
+describe('what this host can do', () => {
+  const known = () =>
+    until('what it can do', async () => {
+      const host = await center.vms.host.get();
+      return !host.probing && host;
+    });
+
+  it('is tried anew behind the answer, once for all who ask, and says so until it is known', async () => {
+    expect(await known()).toMatchObject({ probing: false, words: 'nothing was tried' });
+    trying.close();
+    tried.length = 0;
+    for (let asked = 0; asked < 3; asked += 1) {
+      // What is known stands until something else is.
+      expect(await center.vms.host.tryAgain()).toMatchObject({ probing: true, accelerator: 'tcg' });
+    }
+    await trying.reached();
+    trialFails = true;
+    trying.open();
+    expect((await known()).words).toBe('it could not be tried: the storage is gone');
+    trialFails = false;
+    await center.vms.host.tryAgain();
+    expect((await known()).words).toBe('nothing was tried');
+    expect(tried).toEqual([true, true]);
   });
 });
 
@@ -330,6 +366,52 @@ describe('a start', () => {
       result: expect.stringContaining(words) as string,
     });
     expect((await center.vms.get(vm.id)).status).toBe('stopped');
+  });
+});
+
+describe('what an earlier process has left in the storage', () => {
+  const long = new Date(Date.now() - 86_400_000);
+  async function put(file: string, when?: Date): Promise<string> {
+    const path = join(center.storage, file);
+    await writeFile(path, 'bytes');
+    if (when) await utimes(path, when, when);
+    return path;
+  }
+  const isThere = (path: string) =>
+    stat(path).then(
+      () => true,
+      () => false,
+    );
+
+  it('unfinished goes, but for what has begun since', async () => {
+    const vm = await center.machine('with-rests');
+    const old = await Promise.all(
+      ['disks', 'images', `vms/${vm.id}`].map((folder) => put(`${folder}/.${newId()}.new`, long)),
+    );
+    const young = await put(`disks/.${newId()}.new`);
+    const upload = await put('images/.large.raw.part', long);
+    await center.restart();
+    for (const path of old) expect(await isThere(path)).toBe(false);
+    for (const path of [young, upload]) expect(await isThere(path)).toBe(true);
+  });
+
+  it('goes where it was to be removed, unless something needs it again; no other file does', async () => {
+    const kept = await data('needed');
+    const disk = await data('going-away');
+    const path = join(center.storage, 'disks', `${disk.id}.qcow2`);
+    // What cannot be removed now is removed later.
+    await rm(path);
+    await mkdir(path);
+    expect(await refusal(center.vms.disks.remove(owner, disk.id))).toBeInstanceOf(Error);
+    await rmdir(path);
+    await put(`disks/${disk.id}.qcow2`);
+    const foreign = await put(`disks/${newId()}.qcow2`);
+    await insertLeftovers(center.db, [`disks/${kept.id}.qcow2`]);
+    await center.restart();
+    expect(await isThere(path)).toBe(false);
+    for (const other of [foreign, join(center.storage, 'disks', `${kept.id}.qcow2`)])
+      expect(await isThere(other)).toBe(true);
+    expect(await listLeftovers(center.db)).toEqual([]);
   });
 });
 

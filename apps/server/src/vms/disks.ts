@@ -22,6 +22,7 @@ import { noSuchDisk } from './errors.ts';
 import { ownFiles, removeUnneeded } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Images } from './images.ts';
+import { insertLeftovers } from './leftovers-repository.ts';
 import type { Operations } from './operations.ts';
 import { findVm, lockVm } from './repository.ts';
 
@@ -154,6 +155,7 @@ export function createDisks({ db, hypervisor, images, operations, work }: DisksD
         requireFree(found, vm?.name ?? null);
         if (found.state === 'growing') requireReady(found);
         await repository.deleteDisk(trx, id);
+        await insertLeftovers(trx, ownFiles([found]));
         await audit.record(trx, actor, 'disk.delete', id, { name: found.name });
         return found;
       });

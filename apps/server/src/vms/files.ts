@@ -4,6 +4,7 @@ import type { Database } from '@vmo/db';
 import type { ImageChain, Storage } from '@vmo/hypervisor';
 import type { Kysely } from 'kysely';
 import { filterNeeded, type KeptDisk, type StoredImage } from './disks-repository.ts';
+import { deleteLeftovers } from './leftovers-repository.ts';
 
 /** A disk with everything that it lies on, as absolute paths. */
 export function chainOf(storage: Storage, disk: KeptDisk): ImageChain {
@@ -39,7 +40,7 @@ export async function sizeOnHost(paths: readonly string[]): Promise<number> {
   return sizes.reduce((sum, stats) => sum + (stats?.blocks ?? 0) * 512, 0);
 }
 
-/** Removes files that neither a disk nor a snapshot needs any more. */
+/** Removes files that neither a disk nor a snapshot needs any more: those that were written down as such are done then. */
 export async function removeUnneeded(
   db: Kysely<Database>,
   storage: Storage,
@@ -49,4 +50,5 @@ export async function removeUnneeded(
   for (const file of new Set(files)) {
     if (!needed.has(file)) await rm(join(storage.root, file), { force: true });
   }
+  await deleteLeftovers(db, files);
 }

@@ -63,6 +63,7 @@ export async function startDatacenter(options: {
   strategy: (driver: Driver) => Strategy;
   missing?: () => string | null;
   smallGuest?: Partial<Hypervisor['smallGuest']>;
+  probe?: Hypervisor['probe'];
   /** In place of qemu-img's own. */
   images?: (real: Hypervisor['images']) => Partial<Hypervisor['images']>;
   slots?: number;
@@ -79,7 +80,7 @@ export async function startDatacenter(options: {
     storage,
     images: { ...images, ...options.images?.(images) },
     inspect: ({ path, format }) => images.inspectImage(path, format),
-    probe: () => Promise.resolve(nothingTried),
+    probe: options.probe ?? (() => Promise.resolve(nothingTried)),
     missing: options.missing ?? (() => null),
     smallGuest: {
       missing: () => Promise.resolve(null),
@@ -224,7 +225,7 @@ export async function startDatacenter(options: {
   };
 }
 
-const nothingTried: HostCapabilities = {
+export const nothingTried: HostCapabilities = {
   ...{
     qemu: null,
     qemuImg: null,

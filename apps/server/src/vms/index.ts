@@ -51,7 +51,6 @@ import { createLoad, createMetrics, lookEveryMs } from './metrics.ts';
 import { sampleHost } from './metrics-host.ts';
 import { createOperations, type Carrier } from './operations.ts';
 import * as operationsRepository from './operations-repository.ts';
-import { removeOrphans } from './orphans.ts';
 import type { Wanted } from './plan.ts';
 import { createPower } from './power.ts';
 import * as repository from './repository.ts';
@@ -60,6 +59,7 @@ import { createShow } from './show.ts';
 import { createSnapshots } from './snapshots.ts';
 import * as snapshotsRepository from './snapshots-repository.ts';
 import { createSettling } from './settling.ts';
+import { sweep } from './sweep.ts';
 import { createTelling } from './telling.ts';
 import { createTemplates } from './templates.ts';
 import { createThumbnails } from './thumbnails.ts';
@@ -181,7 +181,8 @@ export function createVms(deps: VmsDeps): Vms {
     },
   });
   const settling = createSettling({ db, hypervisor, live });
-  const making = createMaking({ db, hypervisor, telling, buildSmallGuest: host.buildSmallGuest });
+  const { buildSmallGuest } = host;
+  const making = createMaking({ db, hypervisor, telling, settle: settling.settle, buildSmallGuest });
   /** For what needs the files of disks to be what the rows say. */
   const settledFirst = (carrier: Carrier): Carrier => ({
     ...carrier,
@@ -320,11 +321,12 @@ export function createVms(deps: VmsDeps): Vms {
       await upload.start();
       await live.look();
       await snapshotsRepository.deleteNeverBegun(db);
-      await work.start();
-      await removeOrphans({ db, storage: hypervisor.storage, logger }).catch((error: unknown) => {
+      // Before anything of ours makes files again.
+      await sweep({ db, storage: hypervisor.storage, logger }).catch((error: unknown) => {
         // What is left over costs room, and keeps nobody from working.
-        logger.warn({ err: error }, 'folders of deleted machines could not be looked for');
+        logger.warn({ err: error }, 'files that earlier processes have left could not be looked for');
       });
+      await work.start();
       await operations.start();
       const settleDisks = () => attaching.settleAll(operations.isBusy);
       // Machines are being taken hold of meanwhile, and are asked.

@@ -29,12 +29,14 @@ export interface MakingDeps {
   db: Kysely<Database>;
   hypervisor: Hypervisor;
   telling: Telling;
+  /** Makes the files of a machine's disks what its rows say. */
+  settle: (vmId: Id) => Promise<unknown>;
   /** Puts the small guest among the images. */
   buildSmallGuest(): Promise<void>;
 }
 
 /** How machines are made and removed, with their files. */
-export function createMaking({ db, hypervisor, telling, buildSmallGuest }: MakingDeps) {
+export function createMaking({ db, hypervisor, telling, settle, buildSmallGuest }: MakingDeps) {
   let building: Promise<void> | null = null;
 
   /** Once for all who want it at the same time. */
@@ -45,8 +47,8 @@ export function createMaking({ db, hypervisor, telling, buildSmallGuest }: Makin
     return building;
   }
 
-  async function made(vmId: Id, disk: DiskRow): Promise<void> {
-    await disks.updateDisk(db, disk.id, { state: 'ready', reason: null, code: null });
+  async function made(vmId: Id, disk: DiskRow, sizeBytes = disk.sizeBytes): Promise<void> {
+    await disks.updateDisk(db, disk.id, { state: 'ready', sizeBytes, reason: null, code: null });
     await telling.changed(vmId);
   }
 
@@ -123,6 +125,7 @@ export function createMaking({ db, hypervisor, telling, buildSmallGuest }: Makin
     const source = await repository.findVm(db, from);
     if (!source) throw noSuchVm(from);
     if (isVmLive(source.status)) throw wrongState(source.name, source.status, 'cannot be cloned');
+    await settle(from);
     const storage = await hypervisor.storage();
     const sources = new Map((await disks.listDisksOf(db, from)).map((disk) => [disk.slot, disk]));
     const copies = await disks.listDisksOf(db, to);
@@ -131,10 +134,6 @@ export function createMaking({ db, hypervisor, telling, buildSmallGuest }: Makin
       const original = sources.get(disk.slot);
       if (!original) throw new CodedError('VM_WRONG_STATE', `${source.name} has lost a disk meanwhile`);
       requireReady(original);
-      if (original.pending !== null) {
-        const words = `a switch of the files of ${source.name} was interrupted: start it, which settles that, then clone it`;
-        throw new CodedError('VM_WRONG_STATE', words);
-      }
       const { path } = await prepare(disk);
       await inOurWords(() =>
         hypervisor.images.convertImage({
@@ -144,7 +143,8 @@ export function createMaking({ db, hypervisor, telling, buildSmallGuest }: Makin
           inspect: { guestWritten: true },
         }),
       );
-      await made(to, disk);
+      // What was asked of the source before has been done since.
+      await made(to, disk, original.sizeBytes);
     }
     return `a copy of ${source.name}, ${copies.length} ${copies.length === 1 ? 'disk' : 'disks'}`;
   }

@@ -8,6 +8,7 @@ import type { DiskRow, KeptDisk } from './disks-repository.ts';
 import { inOurWords } from './errors.ts';
 import { chainOf, exists, removeUnneeded, sizeOnHost } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { insertLeftovers } from './leftovers-repository.ts';
 import type { Live } from './live.ts';
 import { createMerging } from './merging.ts';
 import { findVm, type MachineRow } from './repository.ts';
@@ -102,17 +103,16 @@ export function createSettling({ db, hypervisor, live }: SettlingDeps) {
     const merged = open.filter((disk) => switched.has(disk.id) && isMerge(disk));
     for (const { file } of merged) await removeForGood(join(storage.root, file));
     await machine?.goOn();
+    const left = open
+      .map(({ id, file, pending }) => (switched.has(id) ? file : pending.file))
+      .filter((file) => !file.startsWith('images/'));
     await db.transaction().execute(async (trx) => {
       for (const { id, pending } of open) {
         await disks.updateDisk(trx, id, { ...(switched.has(id) ? pending : {}), pending: null });
       }
+      await insertLeftovers(trx, left);
     });
-    const left = open.map(({ id, file, pending }) => (switched.has(id) ? file : pending.file));
-    await removeUnneeded(
-      db,
-      storage,
-      left.filter((file) => !file.startsWith('images/')),
-    );
+    await removeUnneeded(db, storage, left);
   }
 
   /** Which of its disks have a snapshot with memory within them. */

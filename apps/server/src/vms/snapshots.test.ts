@@ -126,6 +126,17 @@ describe('snapshots of a stopped machine', () => {
     expect(await files(vm)).toEqual(before);
   });
 
+  it('that were broken off are settled before the machine is cloned', async () => {
+    const vm = await center.machine('unsettled');
+    await refuseUpdates('old.pending is not null and new.pending is null');
+    await refusal(take(vm, 'one'));
+    await acceptUpdates();
+    expect((await rowOf(vm)).pending).not.toBeNull();
+    await center.done((await center.vms.clone(owner, vm.id, 'its-copy')).operation);
+    expect((await rowOf(vm)).pending).toBeNull();
+    expect(await files(vm)).toEqual(['root.qcow2']);
+  });
+
   it('are not gone back to halfway when the database refuses', async () => {
     const vm = await center.machine('unmoved');
     const one = await take(vm, 'one');

@@ -11,6 +11,7 @@ import type { DiskRow, KeptDisk } from './disks-repository.ts';
 import { inOurWords, noSuchVm, wrongState } from './errors.ts';
 import { chainOf, exists, ownFiles, removeUnneeded } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { insertLeftovers } from './leftovers-repository.ts';
 import type { Live } from './live.ts';
 import type { Carrier, Turn } from './operations.ts';
 import { findVm, type MachineRow } from './repository.ts';
@@ -234,13 +235,15 @@ export function createSnapshots({ db, jobs, hypervisor, live, settling, logger }
     });
     const made: ((typeof overlays)[number] & { sizeBytes: number })[] = [];
     for (const overlay of overlays) made.push({ ...overlay, sizeBytes: await makeOverlay(overlay.to) });
+    const left = ownFiles(matched.map(({ disk }) => disk));
     await db.transaction().execute(async (trx) => {
       for (const { id, to, sizeBytes } of made) {
         await disks.updateDisk(trx, id, { ...to, sizeBytes, pending: null });
       }
       await repository.makeCurrent(trx, vm.id, snapshot.id);
+      await insertLeftovers(trx, left);
     });
-    await removeUnneeded(db, storage, ownFiles(matched.map(({ disk }) => disk)));
+    await removeUnneeded(db, storage, left);
   }
 
   /** May be begun again: from the moment that it is `deleting` a snapshot can only go. */
@@ -257,12 +260,14 @@ export function createSnapshots({ db, jobs, hypervisor, live, settling, logger }
     await repository.updateSnapshot(db, snapshot.id, { state: 'deleting' });
     if (tags) await removeTags(snapshot, tags, machine);
     if (merge) await merging.carryOut(merge, machine);
+    const left = ownFiles(Object.values(snapshot.files));
     await db.transaction().execute(async (trx) => {
       // Read again: its place in the tree may have changed.
       const now = await repository.findSnapshot(trx, snapshot.id);
       if (now) await repository.deleteSnapshot(trx, now);
+      await insertLeftovers(trx, left);
     });
-    await removeUnneeded(db, await hypervisor.storage(), ownFiles(Object.values(snapshot.files)));
+    await removeUnneeded(db, await hypervisor.storage(), left);
     await note(vm, `snapshot ${snapshot.name} deleted by ${turn.actor.name}`);
     return `${snapshot.name} is deleted${merge?.stays === true ? '; its bytes stay, because several others lie on them' : ''}`;
   }

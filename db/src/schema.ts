@@ -121,6 +121,8 @@ export interface RequestsTable {
   /** The disks of its machine are kept until then. */
   kept_until: Date | null;
   discarded_at: Date | null;
+  /** The machine that was made of them. */
+  opened_vm_id: string | null;
 }
 
 export interface JobEventsTable {

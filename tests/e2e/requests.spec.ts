@@ -1,4 +1,4 @@
-import { isFinal, type NewRequest, type RequestId, type SimulationRequest, type VmId } from '@vmo/contract';
+import { isFinal, VmId, type NewRequest, type RequestId, type SimulationRequest } from '@vmo/contract';
 import { until, type TestServer } from '@vmo/testkit';
 import type { Page } from '@playwright/test';
 import { expectAccessible } from './accessible.ts';
@@ -23,7 +23,7 @@ async function read(server: TestServer, requestId: RequestId): Promise<Simulatio
   return server.client.call('getRequest', { params: { requestId } });
 }
 
-/** A stopped machine with the kernel of the small guest, which has been built before. */
+/** A stopped machine with a disk and the kernel of the small guest, which has been built before. */
 async function secondMachine(server: TestServer): Promise<VmId> {
   const boot = {
     from: 'kernel',
@@ -32,7 +32,7 @@ async function secondMachine(server: TestServer): Promise<VmId> {
     append: 'console=ttyS0',
   } as const;
   const { vm } = await server.client.call('createVm', {
-    body: { name: 'second', boot, memoryMib: 256, start: false },
+    body: { name: 'second', boot, memoryMib: 256, diskSizeBytes: 16 * 1024 * 1024, start: false },
   });
   await until(
     'the second machine',
@@ -129,6 +129,7 @@ test('two machines and two commands are a matrix that fills itself; its pages ar
   await dialog
     .getByLabel('How the commands are read')
     .selectOption({ label: 'each line a request of its own' });
+  await dialog.getByLabel('Keep the disk of the machine for a time when it fails').check();
   await expectAccessible(page, 'new request');
   await dialog.getByRole('button', { name: 'Submit 4 requests' }).click();
   await expect(page).toHaveURL(/batch=/);
@@ -138,6 +139,31 @@ test('two machines and two commands are a matrix that fills itself; its pages ar
   }
   await expect(page.getByRole('cell').filter({ hasText: 'exit 7' })).toHaveCount(2);
   await expectAccessible(page, 'matrix');
+  const batchUrl = page.url();
+
+  const left = page.getByRole('region', { name: 'Its machine' });
+  await cell(page, 'small-guest', 'exit 7').click();
+  await expect(left).toHaveText(/There is nothing to open: its machine had no disk/);
+  await page.goBack();
+  await cell(page, 'second', 'exit 7').click();
+  await expect(left).toContainText('Its disk is kept until');
+  const requestUrl = page.url();
+  await left.getByRole('button', { name: 'Open this VM' }).click();
+  await expect(page).toHaveURL(/\/vms\/[0-9a-f-]{36}\?tab=console/);
+  await expect(page.getByText('vmo-guest ready')).toBeVisible({ timeout: guestMs });
+  const openedId = VmId.parse(/\/vms\/([0-9a-f-]{36})/.exec(page.url())?.[1]);
+  await page.goto(requestUrl);
+  await expect(left.getByRole('link', { name: 'a machine of its own' })).toHaveAttribute(
+    'href',
+    `/vms/${openedId}`,
+  );
+  await server.client.call('actOnVm', { params: { vmId: openedId }, body: { action: 'force-stop' } });
+  await until('the opened machine is stopped', async () => {
+    const { vm } = await server.client.call('getVm', { params: { vmId: openedId } });
+    return vm.status === 'stopped';
+  });
+  await server.client.call('deleteVm', { params: { vmId: openedId }, query: { disks: 'true' } });
+  await page.goto(batchUrl);
   await page.getByRole('link', { name: 'list', exact: true }).click();
   await expect(page.getByRole('grid').getByRole('row', { name: /second/ })).toHaveCount(2);
   await expectAccessible(page, 'list');

@@ -16,6 +16,7 @@ import {
   SimulationRequest,
 } from './requests.ts';
 import type { Route } from './route.ts';
+import { Vm } from './vms.ts';
 
 const requestParams = z.object({ requestId: RequestId });
 /** Files to put in travel as base64 in JSON. */
@@ -122,6 +123,20 @@ export const requestRoutes = {
     params: requestParams,
     response: RequestAnswer,
     status: 201,
+  },
+  openRequest: {
+    method: 'POST',
+    path: '/requests/:requestId/open',
+    alsoAtRoot: true,
+    permission: 'vms:write',
+    summary:
+      'Make a machine of the disk that was kept of a failed request, and start it; when it is there, it is answered again',
+    params: requestParams,
+    query: z.strictObject({
+      start: z.enum(['true', 'false']).default('true').describe('`false`: leave the machine stopped'),
+    }),
+    response: z.object({ vm: Vm, message: z.string() }),
+    status: 202,
   },
   getArtifact: {
     method: 'GET',

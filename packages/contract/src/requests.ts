@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { BatchId, RequestId } from './ids.ts';
+import { BatchId, RequestId, VmId } from './ids.ts';
 import { EnvName, maxArgumentBytes, maxCommandLength, Priority } from './command-text.ts';
 import { LogKept } from './log-kept.ts';
 import { JobStatus, LogStream } from './states.ts';
@@ -249,6 +249,11 @@ export const SimulationRequest = z.object({
   stop_on_failure: z.boolean(),
   keep_on_failure: z.boolean(),
   kept_until: Timestamp.nullable().describe('The disk of the failed machine is kept until then'),
+  opened_vm: VmId.nullable().describe('The machine that was made of the kept disk'),
+  cannot_open: z
+    .string()
+    .nullable()
+    .describe('Why no machine can be made of what it left; null: `POST /requests/{uuid}/open` makes one'),
   retry: z.int().describe('Times that it is tried again after a fault of ours'),
   env_names: z.array(z.string()),
   files: z.array(z.object({ path: z.string(), size_bytes: z.int(), mode: z.string() })),

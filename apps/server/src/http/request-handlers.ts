@@ -26,6 +26,8 @@ export function createRequestHandlers(requests: Requests): Pick<Handlers, keyof 
       requests.changeStatus(actor, params.requestId, body.status),
     deleteRequest: ({ params }, { actor }) => requests.remove(actor, params.requestId),
     rerunRequest: ({ params }, { actor }) => requests.rerun(actor, params.requestId),
+    openRequest: ({ params, query }, { actor }) =>
+      requests.open(actor, params.requestId, query.start === 'true'),
     getArtifact: async ({ params }, { response }) => {
       const { name, sizeBytes, bytes } = await requests.artifact(params.requestId, params.index);
       response.attachment(name);

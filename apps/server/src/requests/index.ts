@@ -15,6 +15,7 @@ import {
   type RequestPage,
   type RequestStatistics,
   type SimulationRequest,
+  type Vm,
 } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import { runner } from '@vmo/hypervisor';
@@ -27,6 +28,7 @@ import { every } from '../kernel/every.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Vms } from '../vms/index.ts';
 import { noSuchRequest } from './errors.ts';
+import { createOpening } from './opening.ts';
 import * as repository from './repository.ts';
 import { createRequestService, type RequestLimits } from './service.ts';
 import { toArtifact, toShown } from './show.ts';
@@ -49,6 +51,8 @@ export interface Requests {
   changeStatus(actor: Actor, id: RequestId, status: JobStatus): Promise<RequestAnswer>;
   remove(actor: Actor, id: RequestId): Promise<RequestAnswer & { deleted: boolean }>;
   rerun(actor: Actor, id: RequestId): Promise<RequestAnswer>;
+  /** A machine of the disks that were kept of it, with `start` on its way up. */
+  open(actor: Actor, id: RequestId, start: boolean): Promise<{ vm: Vm; message: string }>;
   /** The script that runs the commands in a guest. */
   readonly runner: string;
   artifact(id: RequestId, index: number): Promise<{ name: string; sizeBytes: number; bytes: Readable }>;
@@ -60,7 +64,7 @@ export interface RequestsDeps {
   db: Kysely<Database>;
   bus: Bus;
   jobs: Jobs;
-  vms: Pick<Vms, 'throwAway'>;
+  vms: Pick<Vms, 'throwAway' | 'openKept'>;
   limits: RequestLimits;
   logger: Logger;
 }
@@ -93,6 +97,7 @@ export function createRequests({ db, bus, jobs, vms, limits, logger }: RequestsD
     changeStatus: service.changeStatus,
     remove: service.remove,
     rerun: service.rerun,
+    open: createOpening({ db, jobs, vms }),
     runner,
 
     async list(filter) {

@@ -1,8 +1,10 @@
 import {
   BatchId,
   JobId,
+  MachineSpec,
   RunPlan,
   RunProgress,
+  VmId,
   type RequestFilter,
   type SimulationRequest,
 } from '@vmo/contract';
@@ -48,6 +50,7 @@ const columns = [
   'requests.labels',
   'requests.kept_until',
   'requests.discarded_at',
+  'requests.opened_vm_id',
   'jobs.priority',
   'jobs.retries',
   'job_plans.progress',
@@ -74,6 +77,10 @@ function withPlan(db: Db) {
         )), '[]')
         from jsonb_array_elements(job_plans.plan->'files') as file
       )`.as('files'),
+      // idx_agents_name
+      sql<boolean>`exists (
+        select from agents where lower(agents.name) = lower(jobs.agent) and agents.kind = 'local'
+      )`.as('is_here'),
     ]);
 }
 
@@ -93,6 +100,9 @@ function toRow(row: Selected) {
     batchId: row.batch_id === null ? null : BatchId.parse(row.batch_id),
     labels: Labels.parse(row.labels),
     keptUntil: row.discarded_at ? null : row.kept_until,
+    discardedAt: row.discarded_at,
+    openedVm: row.opened_vm_id === null ? null : VmId.parse(row.opened_vm_id),
+    isHere: row.is_here,
     priority: row.priority,
     retries: row.retries,
     plan: RunPlan.omit({ files: true }).parse(row.plan),
@@ -189,6 +199,28 @@ export async function stampKept(db: Db, hours: number): Promise<void> {
     where jobs.id = requests.id and job_plans.job_id = requests.id
       and requests.kept_until is null and jobs.finished_at is not null
       and (job_plans.progress->>'kept')::boolean`.execute(db);
+}
+
+/** Until the transaction ends, nobody else opens it. */
+export async function lockRequest(trx: Db, id: string): Promise<void> {
+  await trx.selectFrom('requests').select('id').where('id', '=', id).forUpdate().executeTakeFirst();
+}
+
+/** The machine that it ran in, and when that was started. */
+export async function findMachine(
+  db: Db,
+  id: string,
+): Promise<{ spec: MachineSpec; startedAt: Date | null }> {
+  const row = await db
+    .selectFrom('jobs')
+    .select(['vm', 'started_at'])
+    .where('id', '=', id)
+    .executeTakeFirstOrThrow();
+  return { spec: MachineSpec.parse(row.vm), startedAt: row.started_at };
+}
+
+export async function setOpened(trx: Db, id: string, vmId: VmId): Promise<void> {
+  await trx.updateTable('requests').set({ opened_vm_id: vmId }).where('id', '=', id).execute();
 }
 
 export async function listOverdue(db: Db): Promise<JobId[]> {

@@ -1,15 +1,16 @@
 import { execFile } from 'node:child_process';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
   isFinal,
+  type JobId,
   type NewRequest,
   type RequestFilter,
   type RequestId,
   SimulationRequest,
 } from '@vmo/contract';
-import { findProgram, findSmallGuestParts } from '@vmo/hypervisor';
+import { findProgram, findSmallGuestParts, runAtBoot } from '@vmo/hypervisor';
 import { startTestServer, until, type TestServer } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -98,7 +99,13 @@ describe.skipIf(!isThere)('simulation requests', () => {
     return logs.map(({ output }) => output).join('');
   }
 
-  async function submit(request: Omit<NewRequest, 'vm_name'>): Promise<RequestId> {
+  /** What the serial console of a run has said. */
+  async function bootOf(jobId: JobId): Promise<string> {
+    const log = await server.client.download('getLog', { params: { jobId }, query: { stream: 'boot' } });
+    return log.text();
+  }
+
+  async function submit(request: Partial<NewRequest> & Pick<NewRequest, 'commands'>): Promise<RequestId> {
     const body = { vm_name: 'small-guest', ...request };
     return (await server.client.call('submitRequest', { body })).uuid;
   }
@@ -255,6 +262,72 @@ describe.skipIf(!isThere)('simulation requests', () => {
     for (const { uuid } of batch.requests) {
       await server.client.call('deleteRequest', { params: { requestId: uuid } });
     }
+  });
+
+  it('leave a disk when they fail and are asked to, which is opened as a machine', patience, async () => {
+    // Builds the small guest where no test before this one did.
+    const unkept = await submit({ commands: 'true', hold: true });
+    // Shows at its console what a request left on its disk.
+    const append = `console=ttyS0 quiet ${runAtBoot('mount -t ext4 /dev/vda /mnt && cat /mnt/left; mount')}`;
+    const kernel = 'small-guest.kernel';
+    const { vm: base } = await server.client.call('createVm', {
+      body: {
+        ...{ name: 'with-disk', memoryMib: 256, diskSizeBytes: 16 * 1024 * 1024, start: false },
+        boot: { from: 'kernel', kernel, initrd: 'small-guest.initrd', append },
+      },
+    });
+    const left = 'mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt && echo left-$((40 + 2)) >/mnt/left';
+    const uuid = await submit({
+      ...{ vm_name: 'with-disk', commands: `${left}; umount /mnt; exit 3`, keep_on_failure: true },
+    });
+    const params = { requestId: uuid };
+    const open = (requestId = uuid) => server.client.call('openRequest', { params: { requestId } });
+    await expect(open()).rejects.toMatchObject({
+      code: 'REQUEST_WRONG_STATE',
+      message: 'the request cannot be opened: it has not ended',
+    });
+    await server.client.call('deleteRequest', { params: { requestId: unkept } });
+    await expect(open(unkept)).rejects.toMatchObject({
+      message: 'there is nothing to open: its disk was not kept: that is done with keep_on_failure',
+    });
+
+    const failed = await ended(uuid);
+    expect(failed).toMatchObject({ status: 'failed', exit_code: 3, cannot_open: null, opened_vm: null });
+    const [first, second] = await Promise.all([open(), open()]);
+    expect(second.vm.id).toBe(first.vm.id);
+    expect(first.vm).toMatchObject({ name: `request-${uuid.slice(-12)}`, memoryMib: 256 });
+    const vmId = first.vm.id;
+    const vm = async () => (await server.client.call('getVm', { params: { vmId } })).vm;
+    await until(
+      'its console shows what was left',
+      async () => {
+        const { jobId } = await vm();
+        return jobId !== null && /left-42[^]*\/dev\/vda on \/mnt/.test(await bootOf(jobId));
+      },
+      { timeoutMs: 90_000, everyMs: 200 },
+    );
+    const kept = await get(uuid);
+    expect(kept).toMatchObject({ opened_vm: vmId, cannot_open: null });
+    expect(Date.parse(kept.kept_until ?? '')).toBeGreaterThan(Date.now());
+    // The disk that was kept is still as it was left.
+    expect((await leftInStorage()).sort()).toEqual([base.id, uuid, vmId].sort());
+
+    await server.client.call('actOnVm', { params: { vmId }, body: { action: 'force-stop' } });
+    await until('it stopped', async () => (await vm()).status === 'stopped');
+    await server.client.call('deleteVm', { params: { vmId }, query: { disks: 'true' } });
+    await until('it is deleted', async () => (await get(uuid)).opened_vm === null);
+    await until('its folder is gone', async () => !(await leftInStorage()).includes(vmId));
+    // It can be opened again until its time is over; what it lies on must be what it was.
+    await utimes(join(server.dataDirectory, 'storage', 'vms', base.id, 'root.qcow2'), new Date(), new Date());
+    await expect(open()).rejects.toMatchObject({
+      code: 'VM_WRONG_STATE',
+      message:
+        'the kept disk only says what changed on the disk of a machine, and that one was written to since',
+    });
+    await server.client.call('deleteRequest', { params });
+    await server.client.call('deleteVm', { params: { vmId: base.id }, query: { disks: 'true' } });
+    await until('nothing is left', async () => (await leftInStorage()).length === 0);
+    await expect(open()).rejects.toMatchObject({ code: 'REQUEST_NOT_FOUND' });
   });
 
   it('give away what an image of yours needs for them', async () => {

@@ -31,6 +31,8 @@ export function toShown(row: RequestRow, job: Job): SimulationRequest {
     stop_on_failure: plan.stopOnFailure,
     keep_on_failure: submission.keep_on_failure,
     kept_until: row.keptUntil?.toISOString() ?? null,
+    opened_vm: row.openedVm,
+    cannot_open: whyClosed(row, job),
     retry: row.retries,
     env_names: Object.keys(plan.env),
     files: row.files,
@@ -50,6 +52,19 @@ export function toShown(row: RequestRow, job: Job): SimulationRequest {
     log_state: job.logState,
     cancel_requested: job.cancelRequested,
   };
+}
+
+/** Why no machine can be made of the disks of this one; null: one can. */
+export function whyClosed(row: RequestRow, { status, agent }: Pick<Job, 'status' | 'agent'>): string | null {
+  if (!isFinal(status)) return 'it has not ended';
+  if (row.discardedAt) return 'the time was over for which its disk was kept';
+  if (row.progress?.kept !== true) {
+    if (status === 'done') return 'it went well: only the disks of failed ones are kept';
+    return row.submission.keep_on_failure
+      ? 'its machine had no disk, or never started'
+      : 'its disk was not kept: that is done with keep_on_failure';
+  }
+  return row.isHere ? null : `its disk lies with the agent ${agent ?? ''}, on another machine`;
 }
 
 function toResult({ plan, progress }: RequestRow, index: number, over: boolean): CommandResult {

@@ -45,6 +45,7 @@ import { inOurWords, noSuchVm, wrongState } from './errors.ts';
 import { createHost } from './host.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { createImages } from './images.ts';
+import { createKept } from './kept.ts';
 import { createLive } from './live.ts';
 import { createMaking } from './making.ts';
 import { createLoad, createMetrics, lookEveryMs } from './metrics.ts';
@@ -138,6 +139,8 @@ export interface Vms {
   };
   /** Machines that are made for one run, and thrown away at its end. */
   throwAway: ReturnType<typeof createThrowAway>;
+  /** An ordinary machine of the disks that such a one left. */
+  openKept: ReturnType<typeof createKept>;
   /** Types into the serial console of the machine that this job is a run of. */
   input(jobId: JobId, data: string): Promise<void>;
   /** The Unix socket of a running machine's screen (RFB). */
@@ -253,6 +256,7 @@ export function createVms(deps: VmsDeps): Vms {
     act: service.act,
     actOnMany: service.actOnMany,
     throwAway,
+    openKept: createKept({ db, hypervisor, images, operations, telling, show }),
     resize: service.resize,
     attachDisk: (actor, vmId, { diskId, readOnly = false }) =>
       service.attachDisk(actor, vmId, diskId, readOnly),

@@ -1,4 +1,5 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { chmod, copyFile, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, isVmLive, VmId, type VmId as Id } from '@vmo/contract';
 import type { Database } from '@vmo/db';
@@ -8,7 +9,7 @@ import { requireReady } from './attaching.ts';
 import * as disks from './disks-repository.ts';
 import type { DiskRow } from './disks-repository.ts';
 import { inOurWords, noSuchVm, toCoded, wrongState } from './errors.ts';
-import { chainOf, ownFiles, removeUnneeded } from './files.ts';
+import { chainOf, exists, ownFiles, removeUnneeded } from './files.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Carrier, Turn } from './operations.ts';
 import { keepRequest } from './operations-repository.ts';
@@ -18,7 +19,12 @@ import type { Telling } from './telling.ts';
 import { sizeInWords } from './words.ts';
 
 const CreateRequest = z.object({ smallGuest: z.boolean().default(false) });
-const CloneRequest = z.object({ from: VmId });
+const CloneRequest = z.union([
+  z.object({ from: VmId }),
+  /** Disks that a throw-away machine left, by the places that they had in it. */
+  z.object({ kept: z.array(disks.KeptDisk.extend({ slot: z.int() })) }),
+]);
+export type KeptDisks = Extract<z.infer<typeof CloneRequest>, { kept: unknown }>['kept'];
 const DeleteRequest = z.object({
   disks: z.boolean(),
   /** That go with the rows; there as soon as those are gone. */
@@ -112,9 +118,10 @@ export function createMaking({ db, hypervisor, telling, settle, buildSmallGuest 
 
   /** The new machine and its rows are there already; here its disks are filled. */
   async function clone({ operation }: Turn): Promise<string> {
-    const { from } = CloneRequest.parse(operation.request);
+    const request = CloneRequest.parse(operation.request);
     try {
-      return await copyAll(from, operation.vmId);
+      if ('kept' in request) return await copyKept(request.kept, operation.vmId);
+      return await copyAll(request.from, operation.vmId);
     } catch (error) {
       await giveUp(operation.vmId, 'its disks were not copied', error);
       throw error;
@@ -147,6 +154,33 @@ export function createMaking({ db, hypervisor, telling, settle, buildSmallGuest 
       await made(to, disk, original.sizeBytes);
     }
     return `a copy of ${source.name}, ${copies.length} ${copies.length === 1 ? 'disk' : 'disks'}`;
+  }
+
+  async function copyKept(kept: KeptDisks, to: Id): Promise<string> {
+    const storage = await hypervisor.storage();
+    const copies = await disks.listDisksOf(db, to);
+    for (const disk of copies) {
+      const original = kept.find(({ slot }) => slot === disk.slot);
+      if (!original || disk.state === 'ready') continue;
+      const source = chainOf(storage, original);
+      if (!(await exists(source.path))) {
+        throw new CodedError(
+          'VM_WRONG_STATE',
+          'the kept disk is gone: the time was over for which it was kept',
+        );
+      }
+      const { path } = await prepare(disk);
+      // What lies on an image still lies on it; else what is below becomes part of the copy.
+      const isShallow = disk.chain.length > 0;
+      await inOurWords(() =>
+        isShallow
+          ? copyFile(source.path, path, constants.COPYFILE_FICLONE)
+          : hypervisor.images.convertImage({ source, target: path, targetFormat: disk.format }),
+      );
+      if (isShallow) await chmod(path, 0o600);
+      await made(to, disk);
+    }
+    return 'a machine of the kept disk';
   }
 
   async function remove({ operation, again }: Turn): Promise<string> {
@@ -190,7 +224,10 @@ export function createMaking({ db, hypervisor, telling, settle, buildSmallGuest 
     clone: {
       carryOut: clone,
       idempotent: true,
-      holds: ({ request }) => [CloneRequest.parse(request).from],
+      holds({ request }) {
+        const parsed = CloneRequest.parse(request);
+        return 'from' in parsed ? [parsed.from] : [];
+      },
     },
     delete: { carryOut: remove, idempotent: true },
   } satisfies Record<string, Carrier>;

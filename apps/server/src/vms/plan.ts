@@ -15,7 +15,8 @@ import type { MachineRow } from './repository.ts';
 
 const mib = 1024 * 1024;
 const defaults = { cpus: 1, maxCpus: 4, memoryMib: 512 };
-const defaultNetwork: VmNetwork = { mode: 'user', restrict: false, forward: [22] };
+export const defaultForwards = [22];
+const defaultNetwork: VmNetwork = { mode: 'user', restrict: false, forward: defaultForwards };
 const defaultAppend = 'console=ttyS0';
 
 export type Wanted = z.output<typeof NewVm>;

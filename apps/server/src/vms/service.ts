@@ -26,6 +26,7 @@ import { noSuchDisk, noSuchVm, wrongState } from './errors.ts';
 import { smallGuest } from './host.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import type { Images } from './images.ts';
+import { namingOnce } from './naming.ts';
 import type { NewWork, Operations } from './operations.ts';
 import { isStartOpen, type StoredOperation } from './operations-repository.ts';
 import { checkBoot, checkSizes, planVm, type Plan, type Wanted } from './plan.ts';
@@ -112,15 +113,6 @@ export function createService(deps: ServiceDeps) {
     if (missing !== null) throw new CodedError('HYPERVISOR_UNAVAILABLE', missing);
   }
 
-  async function namingOnce<T>(name: string, write: (trx: Transaction<Database>) => Promise<T>): Promise<T> {
-    try {
-      return await db.transaction().execute(write);
-    } catch (error) {
-      if (!isUniqueViolation(error, 'idx_vms_name')) throw error;
-      throw new CodedError('NAME_TAKEN', `there is a machine with the name ${name} already`);
-    }
-  }
-
   const rootOf = (vmId: VmId, plan: NonNullable<Plan['disk']>, name: string, createdBy: string) => ({
     ...{ id: DiskId.parse(newId()), name, format: 'qcow2' as const, readOnly: false, createdBy },
     file: `vms/${vmId}/root.qcow2`,
@@ -142,7 +134,7 @@ export function createService(deps: ServiceDeps) {
     plan: Plan,
     { start, request = {} }: { start: boolean; request?: object },
   ): Promise<Made> {
-    const { id, inserted } = await namingOnce(plan.name, async (trx) => {
+    const { id, inserted } = await namingOnce(db, plan.name, async (trx) => {
       const vm = await repository.insertVm(trx, { ...plan, id: VmId.parse(newId()), createdBy: actor.name });
       if (plan.disk) await disks.insertDisk(trx, rootOf(vm.id, plan.disk, plan.name, actor.name));
       const made = await operations.insert(trx, actor, { vm, kind: 'create', request });
@@ -210,7 +202,7 @@ export function createService(deps: ServiceDeps) {
     /** @throws CodedError VM_NOT_FOUND, VM_WRONG_STATE, NAME_TAKEN */
     async clone(actor: Actor, vmId: VmId, name: string): Promise<Made> {
       requireHypervisor();
-      const { copy, inserted } = await namingOnce(name, async (trx) => {
+      const { copy, inserted } = await namingOnce(db, name, async (trx) => {
         const source = await repository.lockVm(trx, vmId);
         if (!source) throw noSuchVm(vmId);
         // What is queued for it before comes first: its state is looked at again in turn.
@@ -253,7 +245,7 @@ export function createService(deps: ServiceDeps) {
       const patch = Object.fromEntries(
         Object.entries(wanted).filter(([, value]) => value !== undefined),
       ) as VmPatch;
-      await namingOnce(name ?? '', async (trx) => {
+      await namingOnce(db, name ?? '', async (trx) => {
         const vm = await repository.lockVm(trx, vmId);
         if (!vm) throw noSuchVm(vmId);
         if (Object.values(rest).some((value) => value !== undefined)) {

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { chmod, lchown, lstat, mkdir, open, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DriverError } from '../driver.ts';
 import { findProgram } from '../program.ts';
 import type { Storage } from '../images/storage.ts';
@@ -48,17 +48,23 @@ export async function confine(owner: Owner | null, kvm: boolean): Promise<string
   ];
 }
 
-/** The machine's folder, and the ways to it: others may pass, and see nothing. */
-export async function makeFolders(storage: Storage, vmDirectory: string, owner: Owner | null): Promise<void> {
+/**
+ * The machine's folder, and the ways to it and to the files that it needs, which may lie in the folders of machines that
+ * never ran: others may pass, and see nothing.
+ * @param files below the storage path
+ */
+export async function makeFolders(
+  storage: Storage,
+  vmDirectory: string,
+  files: Iterable<string>,
+  owner: Owner | null,
+): Promise<void> {
   const run = join(vmDirectory, runFolder);
   await mkdir(vmDirectory, { mode: 0o711 }).catch(ignoreExisting);
   await mkdir(run, { mode: 0o700 }).catch(ignoreExisting);
   if (!owner) return;
-  const ways = [
-    storage.root,
-    ...['images', 'disks', 'vms'].map((name) => join(storage.root, name)),
-    vmDirectory,
-  ];
+  const folders = new Set(['images', 'disks', 'vms', ...[...files].map((file) => dirname(file))]);
+  const ways = [storage.root, ...[...folders].map((name) => join(storage.root, name)), vmDirectory];
   for (const way of ways) await chmod(way, ((await stat(way)).mode & 0o7777) | 0o011);
   await lchown(run, owner.uid, owner.gid);
 }

@@ -106,7 +106,7 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
     const files = new Set([...others, ...layers.flat().map(({ file }) => file)]);
     if (dryRun) for (const file of files) await (await storage.openInside(file)).file.close();
     else {
-      await makeFolders(storage, directory, owner);
+      await makeFolders(storage, directory, files, owner);
       for (const file of files) await admit(storage, file, owner);
     }
 

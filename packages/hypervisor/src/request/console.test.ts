@@ -31,4 +31,7 @@ it('gives the last lines of a console as they read', async () => {
   expect(await lastWords(path)).toBeNull();
   await writeFile(path, ' \r\n1\r\n2\r\n\x1b[31m3\x1b[0m\r\n\r\n4\r\n5\r\n6 \r\nvmo:~# ');
   expect(await lastWords(path)).toBe('3 / 4 / 5 / 6 / vmo:~#');
+  // What was wrong stands at the end of what QEMU says, behind an argument that may be long.
+  await writeFile(path, `qemu: -blockdev {${'x'.repeat(1000)}}: Permission denied\n`);
+  expect(await lastWords(path)).toMatch(/^qemu: -blockdev \{x{43} … x+\}: Permission denied$/);
 });

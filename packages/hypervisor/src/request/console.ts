@@ -7,6 +7,8 @@ const panic = /(?:^|\n|\] )(Kernel panic - not syncing: [^\r\n]*)/;
 const carryBytes = 512;
 const lastLines = 5;
 const maxLine = 200;
+/** Of one that is longer, its beginning is shown, and its end: there QEMU says what was wrong. */
+const beginning = 60;
 
 /** Looks for the last words of a kernel on the serial console. */
 export class PanicWatch {
@@ -37,7 +39,10 @@ export async function lastWords(path: string): Promise<string | null> {
   const lines = text
     .slice(-16 * 1024)
     .split(/\r?\n|\r/)
-    .map((line) => lineText(line).trim().slice(0, maxLine))
+    .map((line) => shorten(lineText(line).trim()))
     .filter((line) => line !== '');
   return lines.length === 0 ? null : lines.slice(-lastLines).join(' / ');
 }
+
+const shorten = (line: string): string =>
+  line.length <= maxLine ? line : `${line.slice(0, beginning)} … ${line.slice(beginning - maxLine)}`;

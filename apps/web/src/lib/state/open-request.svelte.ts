@@ -112,6 +112,22 @@ export class OpenRequest {
     });
   }
 
+  /** The machine of the disk that it left, which is shown with its console. */
+  async openMachine(): Promise<void> {
+    await this.#do('The machine was not opened', async () => {
+      const { vm } = await api.call('openRequest', { params: { requestId: this.id } });
+      await goto(`/vms/${vm.id}?tab=console`);
+    });
+    // What it was refused for changes what is offered.
+    if (page.url.pathname === `/requests/${this.id}`) await this.read();
+  }
+
+  /** A machine can be made of what it left, or has been. */
+  get canOpen(): boolean {
+    const { request } = this;
+    return request !== null && (request.opened_vm !== null || request.cannot_open === null);
+  }
+
   async remove(): Promise<void> {
     await this.#do('The request was not deleted', async () => {
       await api.call('deleteRequest', { params: { requestId: this.id } });

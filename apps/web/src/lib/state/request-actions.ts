@@ -59,4 +59,12 @@ export const requestActions: Action[] = [
     run: () => void requestsPage.current?.rerun(),
     enabled: () => requestsPage.current !== null,
   },
+  {
+    id: 'open-request',
+    label: 'Open the machine that the request shown left',
+    group: 'Requests',
+    keys: 'O',
+    run: () => void requestsPage.current?.openMachine(),
+    enabled: () => requestsPage.current?.canOpen ?? false,
+  },
 ];

@@ -14,15 +14,19 @@ export interface ConnectOptions {
   onConnectionLost?: (reason: string) => void;
 }
 
+export const clientOptions = (address: DatabaseAddress): pg.ClientConfig => ({
+  ...('url' in address
+    ? { connectionString: address.url }
+    : { host: address.socketDirectory, user: address.user, database: address.database }),
+  connectionTimeoutMillis: 5_000,
+  application_name: 'vmo',
+});
+
 /** Opens a pool; nothing is connected until the first query. Close it with `destroy()`. */
 export function connect(address: DatabaseAddress, options: ConnectOptions = {}): Kysely<Database> {
   const pool = new pg.Pool({
-    ...('url' in address
-      ? { connectionString: address.url }
-      : { host: address.socketDirectory, user: address.user, database: address.database }),
+    ...clientOptions(address),
     max: options.poolSize ?? 10,
-    connectionTimeoutMillis: 5_000,
-    application_name: 'vmo',
   });
   // Without both handlers, a database restart ends the process. The pool tells of idle connections, and only once.
   pool.on('error', (error) => {

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import {
   connect,
+  DatabaseTakenError,
+  holdDatabase,
   migrate,
   SchemaTooNewError,
   startEmbeddedPostgres,
@@ -17,15 +19,22 @@ function words(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+function giveUp(error: unknown): never {
+  if (error instanceof SchemaTooNewError || error instanceof DatabaseTakenError) throw error;
+  throw new Error(`the database of DATABASE_URL cannot be used: ${words(error)}`, { cause: error });
+}
+
 /**
  * Connects to the configured Postgres, or starts the embedded one, and brings the schema to this version.
  * What was opened is handed to `stack`, also when a later step fails.
+ * `onTaken`: another server has the database now, and this one must end.
  * @throws Error in words for the person who starts the server
  */
 export async function openDatabase(
   { databaseUrl, dataDirectory }: Config,
   logger: Logger,
   stack: AsyncDisposableStack,
+  onTaken: (error: Error) => void,
 ): Promise<Kysely<Database>> {
   let address: DatabaseAddress;
   if (databaseUrl === null) {
@@ -39,6 +48,8 @@ export async function openDatabase(
     address = postgres.address;
   } else {
     address = { url: databaseUrl };
+    // The embedded one belongs to the data directory, which has one server.
+    stack.use(await holdDatabase(address, onTaken).catch((error: unknown) => giveUp(error)));
   }
   const db = connect(address, {
     onConnectionLost: (reason) => {
@@ -50,8 +61,8 @@ export async function openDatabase(
     const migrations = await migrate(db);
     if (migrations.length > 0) logger.info({ migrations }, 'the database was migrated');
   } catch (error) {
-    if (databaseUrl === null || error instanceof SchemaTooNewError) throw error;
-    throw new Error(`the database of DATABASE_URL cannot be used: ${words(error)}`, { cause: error });
+    if (databaseUrl === null) throw error;
+    giveUp(error);
   }
   return db;
 }

@@ -91,8 +91,11 @@ describe('a start that cannot succeed ends with one line and exit code 1', () =>
 });
 
 describe('a data directory', () => {
-  it('belongs to one server at a time, and to the next one after a kill', async () => {
-    await using server = await startTestServer();
+  it('belongs to one server at a time, as its database does, and to the next one after a kill', async () => {
+    await using database = await testDatabase();
+    await using server = await startTestServer({ env: { DATABASE_URL: database.url } });
+    const elsewhere = await failToStart({ DATABASE_URL: database.url });
+    expect(elsewhere).toEqual(oneLine(/another server uses this database/));
     const second = await failToStart({ VMO_DATA_DIR: server.dataDirectory });
     expect(second).toEqual(oneLine(new RegExp(`another server \\(pid ${String(server.pid)}\\)`)));
     await server.kill();

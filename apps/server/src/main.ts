@@ -35,7 +35,14 @@ if (process.argv.includes('--settings')) printSettings();
 
 const config = readConfig();
 const logger = createLogger(config.logLevel);
-const server: Server = createServer({ config, logger });
+const server: Server = createServer({
+  config,
+  logger,
+  onLost: (error) => {
+    logger.fatal(error.message);
+    if (!stopping) void stop(1);
+  },
+});
 let stopping = false;
 
 async function stop(exitCode: number): Promise<never> {

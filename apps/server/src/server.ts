@@ -35,8 +35,15 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+export interface ServerOptions {
+  config: Config;
+  logger: Logger;
+  /** What it cannot work without has gone to somebody else: it must be stopped. */
+  onLost: (error: Error) => void;
+}
+
 /** Puts everything together. Each part is handed to the stack as it starts; the stop is the same way back. */
-export function createServer({ config, logger }: { config: Config; logger: Logger }): Server {
+export function createServer({ config, logger, onLost }: ServerOptions): Server {
   const stack = new AsyncDisposableStack();
   const { version } = z
     .object({ version: z.string() })
@@ -49,7 +56,7 @@ export function createServer({ config, logger }: { config: Config; logger: Logge
     stack.defer(
       await takeDataDirectory(config.dataDirectory, { program: 'server', variable: 'VMO_DATA_DIR' }),
     );
-    const db = await openDatabase(config, logger, stack);
+    const db = await openDatabase(config, logger, stack, onLost);
     const bus = createBus((error) => {
       logger.error({ err: error }, 'a listener failed');
     });

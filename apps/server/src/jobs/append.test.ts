@@ -45,8 +45,8 @@ describe('append', () => {
   it('moves the end of a log without a new entry in any index of the jobs', async () => {
     const ref = await takeJob();
     const log = createLog(cockpit.db);
-    const packed = await Promise.all(
-      (['stdout', 'stderr'] as const).map((stream) => packChunk(piece(stream, Buffer.from('line\n'), 0, 5))),
+    const packed = (['stdout', 'stderr'] as const).map((stream) =>
+      packChunk(piece(stream, Buffer.from('line\n'), 0, 5)),
     );
     await log.ensurePartitions(packed);
     await cockpit.db.transaction().execute(async (trx) => {

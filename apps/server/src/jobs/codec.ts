@@ -1,32 +1,32 @@
-import { promisify } from 'node:util';
-import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 
 /** How a chunk is kept in `job_events.chunk`. */
 export const codecs = { raw: 0, zstd: 1 } as const;
 
-const compress = promisify(zstdCompress);
-const decompress = promisify(zstdDecompress);
 const options = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
 /** Below this, a chunk is kept as it is: nothing to gain, and live output mostly comes in small pieces. */
 const minCompressBytes = 1024;
 
-/** Compresses off the main thread where it pays by an eighth or more; output that is compressed already stays as it is. */
-export async function encodeChunk(bytes: Uint8Array): Promise<{ codec: number; chunk: Buffer }> {
+/**
+ * Compresses where it pays by an eighth or more; output that is compressed already stays as it is. Where we stand, and not
+ * in the thread pool: a chunk has 64 KiB at most, and takes about as long as handing it to another thread.
+ */
+export function encodeChunk(bytes: Uint8Array): { codec: number; chunk: Buffer } {
   const raw = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (raw.length < minCompressBytes) return { codec: codecs.raw, chunk: raw };
-  const packed = await compress(raw, options);
+  const packed = zstdCompressSync(raw, options);
   return packed.length < raw.length * 0.875
     ? { codec: codecs.zstd, chunk: packed }
     : { codec: codecs.raw, chunk: raw };
 }
 
-export async function decodeChunk(codec: number, chunk: Buffer): Promise<Buffer> {
+function decodeChunk(codec: number, chunk: Buffer): Buffer {
   switch (codec) {
     case codecs.raw:
       return chunk;
     case codecs.zstd:
-      return decompress(chunk);
+      return zstdDecompressSync(chunk);
     default:
       throw new Error(`job_events.codec is ${String(codec)}: written by a newer version?`);
   }
@@ -36,9 +36,9 @@ export async function decodeChunk(codec: number, chunk: Buffer): Promise<Buffer>
  * What a stored event holds. A row that a foreign hand or a dying disk has spoilt must not take the rest of the log with
  * it: in its place stand words that say so.
  */
-export async function decodeStored(event: { seq: number; codec: number; chunk: Buffer }): Promise<Buffer> {
+export function decodeStored(event: { seq: number; codec: number; chunk: Buffer }): Buffer {
   try {
-    return await decodeChunk(event.codec, event.chunk);
+    return decodeChunk(event.codec, event.chunk);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return Buffer.from(`[event ${String(event.seq)} of this log cannot be read: ${why}]\n`);

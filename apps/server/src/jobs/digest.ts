@@ -34,8 +34,7 @@ export async function digestOf(
     page.catch(() => undefined);
     for (const event of events) {
       const { stream } = event;
-      if (isSpool(stream) && event.stream_offset >= base[stream])
-        hashes[stream].update(await decodeStored(event));
+      if (isSpool(stream) && event.stream_offset >= base[stream]) hashes[stream].update(decodeStored(event));
     }
   }
 }

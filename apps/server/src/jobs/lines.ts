@@ -145,7 +145,7 @@ export async function readLines(db: Kysely<Database>, row: JobRow, request: Line
     for (const event of events) {
       afterSeq = event.seq;
       if (event.seq > row.last_seq) break; // stored after we looked at the row: the counts do not know of it
-      const bytes = await decodeStored(event);
+      const bytes = decodeStored(event);
       read += bytes.length;
       assembly.add(event, bytes);
       if (assembly.isComplete()) break;

@@ -40,9 +40,9 @@ export interface PackedChunk {
   ts: Date;
 }
 
-export async function packChunk(chunk: SpoolChunk): Promise<PackedChunk> {
+export function packChunk(chunk: SpoolChunk): PackedChunk {
   const bytes = Buffer.from(chunk.bytes.buffer, chunk.bytes.byteOffset, chunk.bytes.byteLength);
-  return { stream: chunk.stream, offset: chunk.offset, bytes, ts: chunk.ts, ...(await encodeChunk(bytes)) };
+  return { stream: chunk.stream, offset: chunk.offset, bytes, ts: chunk.ts, ...encodeChunk(bytes) };
 }
 
 export function packLines(lines: readonly string[], ts: Date): PackedChunk[] {
@@ -75,10 +75,7 @@ export const isSpool = (stream: LogStream): stream is SpoolStream => spoolStream
  * Drops what is stored already and checks that the rest goes on exactly where the log ends.
  * @returns the chunks to store, or null when there is a gap: the sender must go back to `storedOffsets`
  */
-export async function trimToEnd(
-  row: LogEndColumns,
-  chunks: readonly PackedChunk[],
-): Promise<PackedChunk[] | null> {
+export function trimToEnd(row: LogEndColumns, chunks: readonly PackedChunk[]): PackedChunk[] | null {
   const end = storedOffsets(row);
   const fresh: PackedChunk[] = [];
   for (const chunk of chunks) {
@@ -93,7 +90,7 @@ export async function trimToEnd(
     if (known === 0) fresh.push(chunk);
     else {
       const rest = chunk.bytes.subarray(known);
-      fresh.push({ ...chunk, offset: end[stream], bytes: rest, ...(await encodeChunk(rest)) });
+      fresh.push({ ...chunk, offset: end[stream], bytes: rest, ...encodeChunk(rest) });
     }
     end[stream] = offset + chunk.bytes.length;
   }
@@ -226,7 +223,7 @@ export function createLog(db: Db): Log {
       const events = await selectEvents(db, row, { afterSeq, limit: 1000, maxBytes: readBytes, streams });
       if (events.length === 0) return;
       for (const event of events) {
-        yield await decodeStored(event);
+        yield decodeStored(event);
         afterSeq = event.seq;
       }
     }
@@ -257,12 +254,12 @@ export function createLog(db: Db): Log {
 
     async read(row, afterSeq, limit, maxBytes = readBytes) {
       const events = await selectEvents(db, row, { afterSeq, limit, maxBytes });
-      return { events: await Promise.all(events.map((event) => toEvent(row, event))), lastSeq: row.last_seq };
+      return { events: events.map((event) => toEvent(row, event)), lastSeq: row.last_seq };
     },
 
     async entries(row, range) {
       const events = await selectEvents(db, row, { ...range, maxBytes: readBytes });
-      return Promise.all(events.map((event) => toEvent(row, event)));
+      return events.map((event) => toEvent(row, event));
     },
 
     raw: (row, streams) => Readable.from(rawChunks(row, streams)),
@@ -277,8 +274,8 @@ export function createLog(db: Db): Log {
   };
 }
 
-export async function toEvent(row: JobRow, event: StoredEvent): Promise<JobEvent> {
-  const bytes = await decodeStored(event);
+export function toEvent(row: JobRow, event: StoredEvent): JobEvent {
+  const bytes = decodeStored(event);
   return {
     jobId: JobId.parse(row.id),
     seq: event.seq,

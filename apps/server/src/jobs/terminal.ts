@@ -66,15 +66,12 @@ export function createTerminalService({ db, service, terminals }: TerminalServic
       const row = await service.find(jobId);
       const afterSeq = await findSeqBefore(db, row, offset);
       const events = await selectEvents(db, row, { afterSeq, limit: firstEvents, maxBytes: firstBytes });
-      const page = await Promise.all(
-        events.map(async (event) => {
-          const told = await toEvent(row, event);
-          const drawn = event.stream === 'stdout' ? offset - event.stream_offset : 0;
-          if (drawn <= 0) return told;
-          const bytes = await decodeStored(event);
-          return { ...told, chunk: decodeText(bytes.subarray(drawn)) };
-        }),
-      );
+      const page = events.map((event) => {
+        const told = toEvent(row, event);
+        const drawn = event.stream === 'stdout' ? offset - event.stream_offset : 0;
+        if (drawn <= 0) return told;
+        return { ...told, chunk: decodeText(decodeStored(event).subarray(drawn)) };
+      });
       return { events: page, lastSeq: row.last_seq, afterSeq };
     },
 

@@ -256,7 +256,7 @@ export class QemuMachine implements Machine {
   }
 
   resize(change: ResizeChange): Promise<string> {
-    return this.#inTurn(() => resize(this.#link, change));
+    return this.#inTurn(() => resize(this.#link, () => this.#agentIfThere(), change));
   }
 
   async guestMemoryMib(): Promise<number | null> {

@@ -1,6 +1,8 @@
 import { DriverError } from '../driver.ts';
 import { isQmpEvent } from '../qmp/command.ts';
+import type { GuestAgent } from './agent.ts';
 import type { Talk } from './talk.ts';
+import { wakeCpus, wakeMemory } from './waking.ts';
 
 const mib = 1024 * 1024;
 /** A guest takes memory block by block; after this long without one more, it is told how far it has come. */
@@ -21,12 +23,15 @@ interface Memory {
   more: { id: string; maxMib: number; nowMib: number; blockMib: number } | null;
 }
 
+/** The guest's agent, where it is there. */
+type Agent = () => Promise<GuestAgent | null>;
+
 /** First all that is impossible is said; then it is done in order. */
-export async function resize(talk: Talk, change: ResizeChange): Promise<string> {
+export async function resize(talk: Talk, agent: Agent, change: ResizeChange): Promise<string> {
   const steps: (() => Promise<string>)[] = [];
-  if (change.cpus !== undefined) steps.push(await planCpus(talk, change.cpus));
+  if (change.cpus !== undefined) steps.push(await planCpus(talk, agent, change.cpus));
   const memory = await readMemory(talk);
-  if (change.memoryMib !== undefined) steps.push(planMemory(talk, memory, change.memoryMib));
+  if (change.memoryMib !== undefined) steps.push(planMemory(talk, agent, memory, change.memoryMib));
   if (change.balloonMib !== undefined)
     steps.push(await planBalloon(talk, memory, change.balloonMib, change.memoryMib));
   const words: string[] = [];
@@ -34,7 +39,7 @@ export async function resize(talk: Talk, change: ResizeChange): Promise<string> 
   return words.join('; ');
 }
 
-async function planCpus(talk: Talk, wanted: number): Promise<() => Promise<string>> {
+async function planCpus(talk: Talk, agent: Agent, wanted: number): Promise<() => Promise<string>> {
   const slots = await talk.execute('query-hotpluggable-cpus');
   const present = slots.filter((slot) => slot['qom-path'] !== undefined).length;
   if (wanted < present) {
@@ -54,7 +59,7 @@ async function planCpus(talk: Talk, wanted: number): Promise<() => Promise<strin
     const free = slots.filter((slot) => slot['qom-path'] === undefined).reverse();
     for (const [index, { type, props }] of free.slice(0, wanted - present).entries())
       await talk.execute('device_add', { driver: type, id: `cpu${present + index}`, ...props });
-    return `${wanted} CPUs`;
+    return `${wanted} CPUs${await wakeCpus(await agent(), wanted)}`;
   };
 }
 
@@ -72,7 +77,12 @@ async function readMemory({ execute }: Talk): Promise<Memory> {
   return { baseMib: base / mib, more: null };
 }
 
-function planMemory(talk: Talk, { baseMib, more }: Memory, wanted: number): () => Promise<string> {
+function planMemory(
+  talk: Talk,
+  agent: Agent,
+  { baseMib, more }: Memory,
+  wanted: number,
+): () => Promise<string> {
   if (wanted < baseMib) {
     throw new DriverError(
       'impossible',
@@ -91,11 +101,15 @@ function planMemory(talk: Talk, { baseMib, more }: Memory, wanted: number): () =
   const requested = Math.ceil((wanted - baseMib) / more.blockMib) * more.blockMib;
   return async () => {
     const device = `/machine/peripheral/${more.id}`;
+    const before = more.nowMib;
     let changed = nextSize(talk);
     await talk.execute('qom-set', { path: device, property: 'requested-size', value: requested * mib });
     for (;;) {
       const now = (await readMemory(talk)).more?.nowMib ?? 0;
-      if (now === requested) return `${baseMib + now} MiB of memory`;
+      if (now === requested) {
+        const said = requested > before ? await wakeMemory(await agent(), baseMib + now) : '';
+        return `${baseMib + now} MiB of memory${said}`;
+      }
       if ((await changed) === null) {
         const has = `the guest has ${baseMib + now} MiB so far`;
         return `${wanted} MiB of memory asked for; ${has}, and takes the rest when it can`;

@@ -240,6 +240,8 @@ export interface ImagesTable {
   virtual_size_bytes: number | null;
   sha256: string | null;
   expected_sha256: string | null;
+  /** The file that `sha256` is of, as it was when that was computed; null: that is not known. */
+  sha256_of: string | null;
   state: string;
   received_bytes: Generated<number>;
   reason: string | null;

@@ -11,6 +11,7 @@ import {
 import type { ExecutionManager } from '@vmo/execution';
 import { Attempt } from './attempt.ts';
 import type { Lease } from './lease.ts';
+import type { MachineFiles } from './machine-files.ts';
 import { createPersistence, type Persistence } from './persistence.ts';
 import { cleanRunDirectories } from './run-directories.ts';
 import type { ShipLimits } from './shipper.ts';
@@ -30,6 +31,8 @@ export interface AgentOptions {
   capacity: () => Promise<AgentCapacity>;
   api: AgentApi;
   lease: Lease;
+  /** null: the machines' files are the server's own. */
+  machineFiles?: MachineFiles | null;
   /** A hint that was lost costs at most `pollMs`. Leases: see `LeaseTimes`. */
   times: { pollMs: number; renewMs: number };
   execution: ExecutionManager;
@@ -51,6 +54,8 @@ export interface Agent {
   hints: AgentHints;
   /** Takes up the jobs it had, then takes new ones. Resolves when the old ones have been found. */
   start(): Promise<void>;
+  /** Says now what it has to offer, and takes what that allows. */
+  announce(): Promise<void>;
   /** Takes no more jobs, and says so; those it has go on. */
   drain(): Promise<void>;
   /** Resolves when it has no job any more. */
@@ -191,10 +196,20 @@ export function createAgent(options: AgentOptions): Agent {
   }
 
   async function renewOnce(): Promise<void> {
-    const answer = await api.renew({ capacity: await options.capacity(), leaving });
+    const left = (await options.machineFiles?.left()) ?? [];
+    const answer = await api.renew({ capacity: await options.capacity(), leaving, left });
     for (const jobId of answer.cancelled) attempts.get(jobId)?.cancel();
     draining = answer.draining;
     claim();
+    options.machineFiles?.discard(answer.discard).catch((error: unknown) => {
+      logger.warn({ err: error }, 'files of a machine could not be removed; trying again soon');
+    });
+  }
+
+  /** Anew, with what is true now: one that is under way may carry what was true before. */
+  async function announce(): Promise<void> {
+    await renewing;
+    if (!stopped) await renew();
   }
 
   function clean(): void {
@@ -231,10 +246,11 @@ export function createAgent(options: AgentOptions): Agent {
       timers.push(setInterval(clean, cleanMs));
     },
 
-    async drain() {
+    announce,
+
+    drain() {
       leaving = true;
-      await renewing;
-      await renew();
+      return announce();
     },
 
     async idle() {

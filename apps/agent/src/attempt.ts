@@ -29,6 +29,7 @@ class LostError extends Error {}
 
 /** The lease ended before the job began: somebody else may have it by now. */
 class LapsedError extends Error {}
+const cutOff = 'the agent was cut off before it began: it goes back to the queue';
 
 /**
  * One job on its way through this agent: started or adopted, its spool shipped, its end reported. Everything it tells
@@ -54,6 +55,8 @@ export class Attempt {
   /** What the cancel ladder did; empty: nothing was alive any more. */
   #ladder: Promise<string[]> | null = null;
   #timer: NodeJS.Timeout | null = null;
+  /** Ends what comes before the start. */
+  readonly #before = new AbortController();
 
   constructor(job: ClaimedJob, options: AgentOptions, persistence: Persistence) {
     this.fence = job.fence;
@@ -84,6 +87,7 @@ export class Attempt {
       insist: (what, call) => this.#insist(what, call),
     });
     if (job.cancelRequested) this.#ending = 'cancelled';
+    options.machineFiles?.hold(job);
     this.done = this.#work().catch((error: unknown) => {
       if (error instanceof StoppedError) return;
       const details = { jobId: job.id, err: error };
@@ -100,6 +104,7 @@ export class Attempt {
   /** Stops watching; what has been read is still shipped. */
   async letGo(): Promise<void> {
     this.#shipper.letGo();
+    this.#before.abort(new StoppedError());
     // A server that does not answer must not keep us: the spool keeps what it did not take.
     const patience = new Promise<void>((resolve) => setTimeout(resolve, 2_000).unref());
     await Promise.race([this.done, patience]);
@@ -126,6 +131,7 @@ export class Attempt {
     } finally {
       this.#release();
       await this.#shipper.close();
+      await this.#options.machineFiles?.over(this.#job.id);
     }
   }
 
@@ -209,10 +215,28 @@ export class Attempt {
       await rename(this.#directory, old);
       await rm(old, { recursive: true, force: true });
     }
+    await this.#bringFiles();
     if (this.#ending) throw new StartError('cancelled before it started');
-    if (!lease.isHeld())
-      throw new LapsedError('the agent was cut off before it began: it goes back to the queue');
+    if (!lease.isHeld()) throw new LapsedError(cutOff);
     return execution.start(job.type, this.#spec());
+  }
+
+  /** A machine that is made of images of the server has them here before it starts. */
+  async #bringFiles(): Promise<void> {
+    const { machineFiles, lease } = this.#options;
+    if (!machineFiles || this.#job.vm === null || this.#ending) return;
+    try {
+      await machineFiles.bring(this.#job, {
+        signal: this.#before.signal,
+        isHeld: () => lease.isHeld(),
+        notice: (line) => {
+          this.#note(line);
+        },
+      });
+    } catch (error) {
+      if (!lease.isHeld()) throw new LapsedError(cutOff);
+      throw error;
+    }
   }
 
   #spec(): RunSpec {
@@ -227,7 +251,7 @@ export class Attempt {
       cols: job.cols,
       rows: job.rows,
       host: job.host,
-      vm: job.vm,
+      vm: this.#options.machineFiles?.here(job) ?? job.vm,
       directory: this.#directory,
       notice: (line) => {
         this.#note(line);
@@ -252,6 +276,7 @@ export class Attempt {
   #beginEnding(why: 'cancelled' | 'timed_out'): void {
     if (this.#ending) return;
     this.#ending = why;
+    this.#before.abort(new StartError(`${why} before it started`));
     this.#climb();
   }
 

@@ -15,6 +15,8 @@ const sameClockMs = 5_000;
 
 export interface HttpAgentApi extends AgentApi {
   hello(hello: AgentHello): Promise<AgentWelcome>;
+  /** The bytes of an image from `offset` on. */
+  image(sha256: string, offset: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** Waits until there is something to ask for. */
   news(signal: AbortSignal): Promise<AgentNews>;
 }
@@ -82,6 +84,13 @@ export function createHttpAgentApi({ baseUrl, token, timeouts }: HttpAgentApiOpt
       return welcome;
     },
     news: (signal) => longPoll.call('agentNews', { signal }),
+    async image(sha256, offset, signal) {
+      const { body } = await client.download('agentImage', {
+        ...{ params: { sha256 }, query: { offset }, signal },
+      });
+      if (!body) throw new Error('the server answered without the bytes of the image');
+      return body;
+    },
     async renew(report) {
       const answer = await renewals.call('agentRenew', { body: report });
       compareClocks(answer);

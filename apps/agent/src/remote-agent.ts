@@ -15,6 +15,7 @@ import type { AgentConfig } from './config.ts';
 import { takeDataDirectory } from './data-directory.ts';
 import { ensureGuardian } from './guardian-process.ts';
 import { createHttpAgentApi, type HttpAgentApi } from './http-api.ts';
+import { createMachines, type Machines } from './machines.ts';
 import { createRemoteLease, secondsUp } from './lease.ts';
 import { shipLimits } from './shipper.ts';
 
@@ -78,17 +79,26 @@ export async function startRemoteAgent(options: RemoteAgentOptions): Promise<Rem
   mkdirSync(runsDirectory, { recursive: true, mode: 0o700 });
 
   const table = createProcessTable();
-  const capacity: AgentCapacity = {
-    slots: { jobs: config.maxConcurrentJobs, vms: 0, requests: 0 },
-    cpus: availableParallelism(),
-    memoryMib: Math.floor(totalmem() / 2 ** 20),
-    accelerators: [],
-    images: [],
-  };
+  const local = createLocalStreamStrategy({ table, cgroups: await probeCgroups() });
   const reach = { baseUrl: config.serverUrl, token: config.token };
   const first = createHttpAgentApi({ ...reach, timeouts: { renewMs: 10_000, callMs: 10_000 } });
   const installation = installationOf(directory);
-  const hello = { contract: agentContractVersion, version, installation, capacity };
+  /** What was not looked at yet is not offered. */
+  function capacityWith(offer: ReturnType<Machines['offer']>): AgentCapacity {
+    const { requestSlots, maxConcurrentVms, imageCacheBytes } = config;
+    return {
+      slots: {
+        jobs: config.maxConcurrentJobs,
+        ...(offer ? { vms: maxConcurrentVms, requests: requestSlots } : { vms: 0, requests: 0 }),
+      },
+      cpus: availableParallelism(),
+      memoryMib: Math.floor(totalmem() / 2 ** 20),
+      accelerators: offer?.accelerators ?? [],
+      images: offer?.images ?? [],
+      fetchesImages: offer !== null && imageCacheBytes > 0,
+    };
+  }
+  const hello = { contract: agentContractVersion, version, installation, capacity: capacityWith(null) };
   const { welcome, askedAt } = await introduce(first, hello, logger);
   const { name, times } = welcome;
 
@@ -104,10 +114,13 @@ export async function startRemoteAgent(options: RemoteAgentOptions): Promise<Rem
     ...reach,
     timeouts: { renewMs: Math.ceil(times.renewMs / 5), callMs: Math.ceil(times.leaseMs / 2) },
   });
+  const machines = await createMachines({ config, table, local, api, logger });
+  stack.defer(machines.close);
   // Clocks are compared with the first words of each; a renewal follows at once.
   const agent: Agent = createAgent({
     ...{ name, runsDirectory, lease, times, logger },
-    capacity: () => Promise.resolve(capacity),
+    capacity: () => Promise.resolve(capacityWith(machines.offer())),
+    machineFiles: machines.files,
     api: {
       ...api,
       async renew(report) {
@@ -118,7 +131,7 @@ export async function startRemoteAgent(options: RemoteAgentOptions): Promise<Rem
         return answer;
       },
     },
-    execution: createExecutionManager([createLocalStreamStrategy({ table, cgroups: await probeCgroups() })]),
+    execution: createExecutionManager([local, machines.strategy]),
     defaultDirectory: config.home,
     environment: config.jobEnvironment,
     cancelGraceMs: config.cancelGraceMs,
@@ -127,6 +140,20 @@ export async function startRemoteAgent(options: RemoteAgentOptions): Promise<Rem
   });
   stack.defer(agent.stop);
   await agent.start();
+
+  // Not before: it takes seconds, in which the lease is renewed, and machines of before are taken up again.
+  if (config.requestSlots > 0) {
+    machines
+      .look()
+      .then((missing) => {
+        if (missing === null) return agent.announce();
+        logger.warn({}, `no simulation requests run here: ${missing}`);
+        return undefined;
+      })
+      .catch((error: unknown) => {
+        logger.warn({ err: error }, 'no simulation requests run here: what QEMU can do could not be tried');
+      });
+  }
 
   const listening = new AbortController();
   const listen = async (): Promise<void> => {

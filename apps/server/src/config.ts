@@ -4,6 +4,7 @@ import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { toJobEnvironment, type Environment } from '@vmo/agent';
 import type { Setting } from '@vmo/contract';
+import { defaultQemuBinary } from '@vmo/hypervisor';
 import { z } from 'zod';
 import { logLevels, type LogLevel } from './kernel/logger.ts';
 
@@ -74,8 +75,6 @@ export class ConfigError extends Error {
     this.name = 'ConfigError';
   }
 }
-
-export const defaultQemuBinary = 'qemu-system-x86_64';
 
 const mib = 1024 * 1024;
 const secretVariables = new Set(['DATABASE_URL', 'VMO_TOKEN']);

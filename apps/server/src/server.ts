@@ -108,19 +108,20 @@ export function createServer({ config, logger, onLost }: ServerOptions): Server 
     const requests = createRequests({ db, bus, jobs, vms, limits: config.requests, logger });
     stack.defer(requests.stop);
 
-    // Until requests say otherwise, images of this machine are not announced.
     const capacity: AgentCapacity = {
       slots: { jobs: config.maxConcurrentJobs, vms: config.maxConcurrentVms, requests: config.agentSlots },
       cpus: availableParallelism(),
       memoryMib: Math.floor(totalmem() / 2 ** 20),
       accelerators: [],
+      // Those of the server are its own.
       images: [],
+      fetchesImages: false,
     };
     const agentId = await agents.helloHere(agentName, { version, capacity });
     const agent = createAgent({
       name: agentName,
       capacity: () => Promise.resolve(capacity),
-      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [] }),
+      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [], fetchesImages: false }),
       lease: heldForEver,
       times: lease,
       execution: execution.manager,

@@ -10,6 +10,7 @@ import {
 } from './agent.ts';
 import { Agent, AgentHello, AgentNews, AgentReport, AgentWelcome, LeaseAnswer, NewAgent } from './agents.ts';
 import { AgentId, JobId } from './ids.ts';
+import { Sha256 } from './images.ts';
 import type { Route } from './route.ts';
 import { Timestamp } from './text.ts';
 
@@ -19,7 +20,6 @@ const oneAgent = z.object({ agent: Agent });
 const Fence = z.coerce.number().int().min(0).max(2_147_483_647);
 const Lines = z.array(z.string().max(100_000)).max(1000);
 const kept = z.object({ kept: z.boolean().describe('false: another attempt has the job') });
-const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const AppendAnswer = z.discriminatedUnion('status', [
   z.object({ status: z.literal('accepted'), offsets: Offsets }),
@@ -230,6 +230,15 @@ export const agentRoutes = {
     query: z.strictObject({ fence: Fence, offset: z.coerce.number().int().min(0) }),
     rawBody: 'application/octet-stream',
     response: kept,
+  },
+  agentImage: {
+    method: 'GET',
+    path: '/agent/images/:sha256',
+    permission: 'agents:work',
+    summary: 'For agents: the bytes of an image from `offset` on, by what is in it',
+    params: z.object({ sha256: Sha256 }),
+    query: z.strictObject({ offset: z.coerce.number().int().min(0).default(0) }),
+    raw: 'application/octet-stream',
   },
   agentDigest: {
     method: 'POST',

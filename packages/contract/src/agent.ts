@@ -145,6 +145,8 @@ export const RunProgress = z.object({
   ),
   /** The disks of the machine were kept. */
   kept: z.boolean(),
+  /** In this directory of the agent's machine; null: they were not, or it is an agent of before. */
+  keptIn: z.string().nullable().default(null),
 });
 export type RunProgress = z.infer<typeof RunProgress>;
 

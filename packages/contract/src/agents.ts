@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Slots } from './agent.ts';
-import { ImageName } from './images.ts';
+import { ImageCopy } from './images.ts';
 import { AgentId, JobId } from './ids.ts';
 import { Timestamp } from './text.ts';
 
@@ -23,7 +23,11 @@ export const AgentCapacity = z.strictObject({
   cpus: z.int().min(0),
   memoryMib: z.int().min(0),
   accelerators: z.array(z.string().min(1).max(20)).max(10).describe('For example `kvm`, `tcg`; best first'),
-  images: z.array(ImageName).max(1000).describe('That it has'),
+  images: z
+    .array(ImageCopy)
+    .max(1000)
+    .describe('That it has; the server’s own agent has those of the server'),
+  fetchesImages: z.boolean().default(false).describe('It brings those that it lacks from the server'),
 });
 export type AgentCapacity = z.infer<typeof AgentCapacity>;
 
@@ -85,12 +89,18 @@ export type AgentWelcome = z.infer<typeof AgentWelcome>;
 export const AgentReport = z.strictObject({
   capacity: AgentCapacity,
   leaving: z.boolean().describe('It was asked to end, and takes no more jobs'),
+  left: z
+    .array(JobId)
+    .max(10_000)
+    .default([])
+    .describe('Requests that it does not run, and of whose machines it has files'),
 });
 export type AgentReport = z.infer<typeof AgentReport>;
 
 export const LeaseAnswer = z.object({
   draining: z.boolean().describe('A person wants it to take no more jobs'),
   cancelled: z.array(JobId).describe('Jobs it has whose end somebody asked for'),
+  discard: z.array(JobId).default([]).describe('Of `left`: those that nobody wants any more'),
   now: Timestamp.describe('The server’s clock'),
 });
 export type LeaseAnswer = z.infer<typeof LeaseAnswer>;

@@ -17,10 +17,14 @@ export type DiskFormat = z.infer<typeof DiskFormat>;
 export const ImageKind = z.enum(['disk', 'kernel', 'initrd']);
 export type ImageKind = z.infer<typeof ImageKind>;
 
-const Sha256 = z
+export const Sha256 = z
   .string()
   .toLowerCase()
   .regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in hexadecimal');
+
+/** An image by what is in it, which is the same on every machine. */
+export const ImageCopy = z.object({ name: ImageName, sha256: Sha256 });
+export type ImageCopy = z.infer<typeof ImageCopy>;
 
 export const Image = z.object({
   name: z.string(),

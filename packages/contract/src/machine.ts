@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DiskId, VmId } from './ids.ts';
-import { DiskFormat } from './images.ts';
+import { DiskFormat, ImageCopy } from './images.ts';
 import { RequestChannel } from './requests.ts';
 import { VmDisplay, VmName, VmNetwork } from './vms.ts';
 
@@ -17,6 +17,10 @@ export const MachineDisk = z.object({
 });
 export type MachineDisk = z.infer<typeof MachineDisk>;
 
+/** An image that a machine is made of: `images/NAME` where the server is. */
+export const NeededImage = ImageCopy.extend({ sizeBytes: z.int().min(0) });
+export type NeededImage = z.infer<typeof NeededImage>;
+
 /** What makes a machine the throw-away one of a simulation request. */
 export const MachineRequest = z.object({
   /** Disks of the machine that are made for it, each on what is only read, nearest first; on nothing: an empty one. */
@@ -27,6 +31,8 @@ export const MachineRequest = z.object({
       below: z.array(z.object({ file: StoredFile, format: DiskFormat })),
     }),
   ),
+  /** Everything that the machine is made of; null: that is on the server's machine alone. */
+  images: z.array(NeededImage).nullable().default(null),
   /** From its start until a channel must have answered. */
   readySeconds: z.number(),
   channel: RequestChannel.nullable(),

@@ -249,6 +249,7 @@ export const SimulationRequest = z.object({
   stop_on_failure: z.boolean(),
   keep_on_failure: z.boolean(),
   kept_until: Timestamp.nullable().describe('The disk of the failed machine is kept until then'),
+  kept_in: z.string().nullable().describe('The directory of that disk, on the machine of its agent'),
   opened_vm: VmId.nullable().describe('The machine that was made of the kept disk'),
   cannot_open: z
     .string()

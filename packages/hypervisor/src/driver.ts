@@ -22,8 +22,11 @@ export interface Driver {
   release(id: string): Promise<void>;
   /** The Unix socket of the runner in the machine of a simulation request. @throws DriverError it is not there (yet) */
   controlSocket(id: string): Promise<string>;
-  /** Removes what a throw-away machine has left behind, with `keepDisks` all but its disks. May be called again. */
-  discard(id: string, keepDisks: boolean): Promise<void>;
+  /**
+   * Removes what a throw-away machine has left behind, with `keepDisks` all but its disks. May be called again.
+   * @returns the directory of the disks that were kept
+   */
+  discard(id: string, keepDisks: boolean): Promise<string | null>;
   /** Hypervisor processes that are none of ours, with what speaks for it. They are never touched. */
   strangers(ours: ReadonlySet<string>): Promise<Stranger[]>;
   /** Lets go of everything; machines run on. */

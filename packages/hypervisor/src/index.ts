@@ -59,5 +59,6 @@ export type { QmpEvent, QmpGreeting, QmpVersion } from './qmp/messages.ts';
 export { startQmpMonitor, type QmpMonitor, type QmpMonitorOptions } from './qmp/monitor.ts';
 export type { QmpCommands, QmpEvents } from './qmp/schema.generated.ts';
 export { createQemuDriver, type QemuDriverOptions } from './qemu/driver.ts';
+export { createQemuHost, defaultQemuBinary, type QemuHost, type QemuHostOptions } from './qemu/host.ts';
 export { runner } from './request/runner.ts';
 export { createVmRunStrategy, type VmRunOptions } from './run-strategy.ts';

@@ -61,6 +61,8 @@ export async function startTestAgent(server: TestServer, options: TestAgentOptio
         VMO_AGENT_DATA_DIR: directory.path,
         VMO_LOG_LEVEL: 'warn',
         VMO_EXIT_WITH_PARENT: '1',
+        // What QEMU can do here is tried only where requests are to run.
+        VMO_AGENT_COUNT: '0',
         ...options.env,
         ...env,
       },

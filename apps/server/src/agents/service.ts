@@ -47,6 +47,7 @@ const noCapacity: AgentCapacity = {
   memoryMib: 0,
   accelerators: [],
   images: [],
+  fetchesImages: false,
 };
 
 function capacityOf(row: AgentRow): AgentCapacity | null {
@@ -215,6 +216,7 @@ export function createAgents({ db, lease }: AgentsDeps) {
         id: AgentId.parse(row.id),
         name: row.name,
         images: capacityOf(row)?.images ?? [],
+        fetchesImages: capacityOf(row)?.fetchesImages ?? false,
         mayTake: row.live && !row.draining && !row.leaving,
       };
     },

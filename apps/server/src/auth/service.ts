@@ -1,4 +1,4 @@
-import { CodedError, type AgentId, type Login, type Permission } from '@vmo/contract';
+import { CodedError, type AgentId, type ImageCopy, type Login, type Permission } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import type { Actor } from '../kernel/actor.ts';
@@ -29,7 +29,9 @@ export interface Principal {
 export interface AgentPrincipal {
   id: AgentId;
   name: string;
-  images: readonly string[];
+  images: readonly ImageCopy[];
+  /** It brings images that it lacks. */
+  fetchesImages: boolean;
   /** It has a lease, and nobody wants it to drain. */
   mayTake: boolean;
 }

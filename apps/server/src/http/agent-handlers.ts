@@ -11,14 +11,19 @@ import type { Request } from 'express';
 import type { Agents } from '../agents/index.ts';
 import type { AgentPrincipal } from '../auth/index.ts';
 import type { Jobs } from '../jobs/index.ts';
+import type { Requests } from '../requests/index.ts';
+import type { Vms } from '../vms/index.ts';
 import type { AgentNewsBoard } from './agent-news.ts';
 import type { Handlers, RequestContext } from './handlers.ts';
+import { sendBytes } from './send-bytes.ts';
 
 export type { AgentNewsBoard } from './agent-news.ts';
 
 export interface AgentHandlerDependencies {
   agents: Agents;
   jobs: Jobs;
+  vms: Pick<Vms, 'images'>;
+  requests: Pick<Requests, 'unwanted'>;
   news: AgentNewsBoard;
 }
 
@@ -73,6 +78,8 @@ async function readChunks(request: Request): Promise<SpoolChunk[]> {
 export function createAgentHandlers({
   agents,
   jobs,
+  vms,
+  requests,
   news,
 }: AgentHandlerDependencies): Pick<Handlers, keyof typeof agentRoutes> {
   const apiOf = (context: RequestContext) => jobs.agentApi({ ...workerOf(context), isHere: false });
@@ -90,7 +97,10 @@ export function createAgentHandlers({
     removeAgent: ({ params }, { actor }) => agents.remove(actor, params.agentId).then(() => undefined),
 
     agentHello: ({ body }, context) => agents.hello(workerOf(context).id, body),
-    agentRenew: ({ body }, context) => apiOf(context).renew(body),
+    agentRenew: async ({ body }, context) => ({
+      ...(await apiOf(context).renew(body)),
+      discard: await requests.unwanted(workerOf(context).name, body.left),
+    }),
     agentNews: (_, context) => {
       const gone = new AbortController();
       context.response.once('close', () => {
@@ -131,6 +141,13 @@ export function createAgentHandlers({
       const api = apiOf(context);
       const bytes = await readAll(context.request, maxArtifactPiece);
       return { kept: await api.artifact({ jobId, fence }, { index, offset, bytes }) };
+    },
+    agentImage: async ({ params, query }, context) => {
+      workerOf(context);
+      const { sizeBytes, bytes } = await vms.images.readCopy(params.sha256, query.offset);
+      context.response.setHeader('Content-Type', 'application/octet-stream');
+      context.response.setHeader('Content-Length', sizeBytes - query.offset);
+      await sendBytes(bytes, context.response);
     },
     agentDigest: async ({ params, body: { fence, afterSeq } }, context) => ({
       digest: await apiOf(context).digest({ ...params, fence }, afterSeq),

@@ -186,7 +186,7 @@ export function createAgentApi({
       async renew(report) {
         const { draining } = taker.id === null ? { draining: false } : await agents.renew(taker.id, report);
         const cancelled = (await listCancelled(db, agent)).map((id) => JobId.parse(id));
-        return { draining, cancelled, now: new Date().toISOString() };
+        return { draining, cancelled, discard: [], now: new Date().toISOString() };
       },
 
       async claim(free) {

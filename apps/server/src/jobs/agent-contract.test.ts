@@ -21,7 +21,7 @@ import { freeJobs, owner, startCockpit } from './harness.test.support.ts';
 
 const capacity: AgentCapacity = {
   slots: { jobs: 10, vms: 0, requests: 0 },
-  ...{ cpus: 8, memoryMib: 1024, accelerators: ['tcg'], images: [] },
+  ...{ cpus: 8, memoryMib: 1024, accelerators: ['tcg'], images: [], fetchesImages: false },
 };
 
 /** One form of the contract, and the way around it. */
@@ -200,7 +200,14 @@ describe.each([
       expect(await api.keepNewest(stale, 1024, ['x'])).toBe(false);
       expect(await api.digest(stale)).toBeNull();
       expect(await api.plan(stale)).toBeNull();
-      const progress = { channel: null, readyAt: null, commands: [], artifacts: [], kept: false };
+      const progress = {
+        channel: null,
+        readyAt: null,
+        commands: [],
+        artifacts: [],
+        kept: false,
+        keptIn: null,
+      };
       expect(await api.progress(stale, progress)).toBe(false);
       expect(await api.artifact(stale, { index: 0, offset: 0, bytes: Buffer.from('x') })).toBe(false);
       expect(await api.finish(stale, outcome(), nothing)).toEqual(lost);
@@ -260,12 +267,12 @@ describe.each([
   it('tells of a cancel when the lease is renewed, and a cancelled job does not begin again', async () => {
     const ref = await take({ retry: 3 });
     await form.api.started(ref, new Date(), []);
-    expect((await form.api.renew({ capacity, leaving: false })).cancelled).toEqual([]);
+    expect((await form.api.renew({ capacity, leaving: false, left: [] })).cancelled).toEqual([]);
     await form.cancel(ref.jobId);
-    expect(await form.api.renew({ capacity, leaving: false })).toMatchObject({
+    expect(await form.api.renew({ capacity, leaving: false, left: [] })).toMatchObject({
       ...{ draining: false, cancelled: [ref.jobId] },
     });
-    expect((await form.other.renew({ capacity, leaving: false })).cancelled).toEqual([]);
+    expect((await form.other.renew({ capacity, leaving: false, left: [] })).cancelled).toEqual([]);
     await form.api.finish(ref, outcome({ status: 'lost', dead: true }), nothing);
     expect(await form.get(ref.jobId)).toMatchObject({ status: 'lost', attempt: 1 });
   });
@@ -315,7 +322,7 @@ describe('an agent over HTTP', () => {
     const params = { agentId: agent.id };
     await client.call('drainAgent', { params });
     expect(await api.claim(freeJobs(1))).toEqual([]);
-    expect(await api.renew({ capacity, leaving: false })).toMatchObject({ draining: true });
+    expect(await api.renew({ capacity, leaving: false, left: [] })).toMatchObject({ draining: true });
     expect((await client.call('getJob', { params: { jobId: job.id } })).job.reason).toBe(
       'waiting: agent far takes no more jobs',
     );
@@ -330,7 +337,7 @@ describe('an agent over HTTP', () => {
     });
     expect(asAgent.status).toBe(403);
     await client.call('revokeAgent', { params });
-    expect(await codeOf(api.renew({ capacity, leaving: false }))).toBe('AGENT_REVOKED');
+    expect(await codeOf(api.renew({ capacity, leaving: false, left: [] }))).toBe('AGENT_REVOKED');
     expect(await codeOf(api.claim(freeJobs(1)))).toBe('AGENT_REVOKED');
     expect(await listed()).toMatchObject({ status: 'revoked' });
   });

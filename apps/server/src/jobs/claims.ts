@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
 import type { FreePlaces } from '@vmo/contract';
 import { fits, parseQueue, queuesFor, take, type Taker } from './queue.ts';
-import { assign, selectCandidates, type Candidate } from './queue-repository.ts';
+import { assign, selectCandidates, selectQueues, type Candidate } from './queue-repository.ts';
 import type { JobRow } from './repository.ts';
 
 /** Jobs of one submitter that are looked at: as many as there are places, and more when some of them fit nobody now. */
@@ -21,9 +21,11 @@ interface Waiting {
 const placesOf = ({ jobs, vms, requests }: FreePlaces) => jobs + vms + requests;
 
 /** Who gets which: in order, each to the agent that has most room for its kind. */
-function choose(candidates: readonly Candidate[], waiting: readonly Waiting[]): Map<string, Waiting> {
-  const left = new Map(waiting.map((one) => [one, one.free]));
-  const queues = new Map(waiting.map((one) => [one, new Set(queuesFor(one.taker, one.free))]));
+function choose(
+  candidates: readonly Candidate[],
+  queues: ReadonlyMap<Waiting, ReadonlySet<string>>,
+): Map<string, Waiting> {
+  const left = new Map([...queues.keys()].map((one) => [one, one.free]));
   const chosen = new Map<string, Waiting>();
   for (const { id, queue, need_cpus: cpus, need_memory_mib: memoryMib } of candidates) {
     const { place } = parseQueue(queue);
@@ -49,14 +51,18 @@ export function createClaims(db: Kysely<Database>): (taker: Taker, free: FreePla
   let isBusy = false;
 
   async function serve(group: readonly Waiting[]): Promise<void> {
-    const queues = [...new Set(group.flatMap(({ taker, free }) => queuesFor(taker, free)))];
+    const waitingQueues = group.some(({ free }) => free.requests > 0) ? await selectQueues(db) : [];
+    const queuesOf = new Map(
+      group.map((one) => [one, new Set(queuesFor(one.taker, one.free, waitingQueues))]),
+    );
+    const queues = [...new Set([...queuesOf.values()].flatMap((some) => [...some]))];
     const places = group.reduce((sum, { free }) => sum + placesOf(free), 0);
     if (queues.length === 0) return;
     let each = Math.min(places, maxEach);
     for (let round = 0; round < maxRounds; round++) {
       const limit = each * 4;
       const candidates = await selectCandidates(db, queues, { each, limit });
-      const chosen = choose(candidates, group);
+      const chosen = choose(candidates, queuesOf);
       if (chosen.size === 0) {
         if (candidates.length < each || each === maxEach) return;
         each = maxEach;

@@ -12,6 +12,25 @@ export interface Candidate {
   need_memory_mib: number;
 }
 
+/** Queues that hold pending jobs, found by skipping through the index. Expected plan: idx_jobs_queue. */
+export async function selectQueues(db: Db): Promise<string[]> {
+  const { rows } = await sql<{ queue: string }>`
+    with recursive found (queue) as (
+      (select queue from jobs where status = 'pending' order by queue limit 1)
+      union all
+      select next.queue
+      from found
+      cross join lateral (
+        select jobs.queue from jobs
+        where status = 'pending' and jobs.queue > found.queue
+        order by jobs.queue
+        limit 1
+      ) as next
+    )
+    select queue from found`.execute(db);
+  return rows.map(({ queue }) => queue);
+}
+
 /**
  * The first pending jobs of these queues in the order in which they are to be taken: higher priority first, then in turns
  * between submitters – who has more under way waits for the others –, then by age. Looks at `each` jobs of every submitter

@@ -1,7 +1,9 @@
-import type { FreePlaces, Job, JobSubmission } from '@vmo/contract';
+import { createHash } from 'node:crypto';
+import type { FreePlaces, ImageCopy, Job, JobSubmission } from '@vmo/contract';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
+import { queueOf } from './queue.ts';
 import { freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
 
 let cockpit: Cockpit;
@@ -94,19 +96,31 @@ describe('the queue', () => {
     const here = await queue('here/jobs');
     const any = await queue('any/jobs');
     const named = await queue('@b/jobs');
-    const alpine = await queue('any/requests/alpine.qcow2');
-    const debian = await queue('any/requests/debian.qcow2');
-    const take = async (name: string, isHere: boolean, images: string[], free: Partial<FreePlaces>) => {
-      const api = cockpit.jobs.agentApi({ id: null, name, isHere, images });
+    const copyOf = (name: string) => ({ name, sha256: createHash('sha256').update(name).digest('hex') });
+    const [one, two, three] = [copyOf('alpine.qcow2'), copyOf('debian.qcow2'), copyOf('third')];
+    const needs = (...images: ImageCopy[]) =>
+      queue(queueOf({ takers: { who: 'any' }, place: 'requests', images }));
+    const [alpine, debian, both] = [await needs(one), await needs(two), await needs(one, three)];
+    const take = async (
+      name: string,
+      isHere: boolean,
+      images: ImageCopy[],
+      free: Partial<FreePlaces>,
+      fetchesImages = false,
+    ) => {
+      const api = cockpit.jobs.agentApi({ id: null, name, isHere, images, fetchesImages });
       return (await api.claim({ ...freeJobs(0), ...free })).map(({ id }) => id);
     };
     expect(await take('c', false, [], { vms: 5, requests: 5 })).toEqual([]);
-    expect(await take('c', false, ['alpine.qcow2'], { requests: 5 })).toEqual([alpine]);
-    expect(await take('b', false, ['debian.qcow2'], { jobs: 1 })).toEqual([any]);
-    expect(await take('b', false, ['debian.qcow2'], { jobs: 5, requests: 1 })).toEqual(
+    // By what is in it, whatever it is called.
+    expect(await take('c', false, [{ ...one, name: 'mine' }], { requests: 5 })).toEqual([alpine]);
+    expect(await take('b', false, [two], { jobs: 1 })).toEqual([any]);
+    expect(await take('b', false, [two], { jobs: 5, requests: 1 })).toEqual(
       expect.arrayContaining([named, debian]),
     );
-    expect(await take('local', true, [], { jobs: 5 })).toEqual([here]);
+    expect(await take('c', false, [], { requests: 5 }, true)).toEqual([both]);
+    const last = await needs(three);
+    expect(await take('local', true, [], { jobs: 5, requests: 5 })).toEqual([here, last]);
   });
 
   it('never gives a job twice, and none away unasked, to 8 agents that take at once', async () => {

@@ -1,4 +1,4 @@
-import type { AgentId, FreePlaces, PlaceKind } from '@vmo/contract';
+import type { AgentId, FreePlaces, ImageCopy, PlaceKind } from '@vmo/contract';
 
 /**
  * Who may take a job: the server's own agent, where its directories and machines are; any agent; or one by its name.
@@ -9,8 +9,8 @@ export type Takers = { who: 'here' } | { who: 'any' } | { who: 'agent'; name: st
 export interface Placement {
   takers: Takers;
   place: PlaceKind;
-  /** The agent must have this image. */
-  image?: string;
+  /** The agent must have these, or bring them. */
+  images?: readonly ImageCopy[];
   cpus?: number;
   memoryMib?: number;
 }
@@ -20,22 +20,40 @@ export interface Taker {
   /** null: it has no lease, as in tests. */
   id: AgentId | null;
   name: string;
-  /** It lives in the server's own process. */
+  /** It lives in the server's own process, and has every image of the server. */
   isHere: boolean;
-  images: readonly string[];
+  images: readonly ImageCopy[];
+  /** It brings images that it lacks. */
+  fetchesImages: boolean;
 }
 
 const ownerOf = (takers: Takers) => (takers.who === 'agent' ? `@${takers.name}` : takers.who);
 
-/** Jobs of one queue can be taken by the same agents. Names of agents and images contain no slash. */
-export function queueOf({ takers, place, image }: Placement): string {
-  return [ownerOf(takers), place, ...(image === undefined ? [] : [image])].join('/');
+/** Jobs of one queue can be taken by the same agents. Names of agents and images contain neither `/` nor `@`. */
+export function queueOf({ takers, place, images = [] }: Placement): string {
+  return [ownerOf(takers), place, ...images.map(({ name, sha256 }) => `${name}@${sha256}`)].join('/');
 }
 
 /** Back from the column. A queue that is none of ours can be taken by nobody. */
-export function parseQueue(queue: string): { owner: string; place: PlaceKind; image: string | null } {
-  const [owner = '', place = '', image] = queue.split('/');
-  return { owner, place: isPlace(place) ? place : 'jobs', image: image ?? null };
+export function parseQueue(queue: string): { owner: string; place: PlaceKind; images: ImageCopy[] } {
+  const [owner = '', place = '', ...images] = queue.split('/');
+  return {
+    owner,
+    place: isPlace(place) ? place : 'jobs',
+    images: images.map((image) => {
+      const [name = '', sha256 = ''] = image.split('@');
+      return { name, sha256 };
+    }),
+  };
+}
+
+/** Whether an agent has these images, whatever they are called there, or will have them when it needs them. */
+export function canHave(
+  { isHere, images, fetchesImages }: Pick<Taker, 'isHere' | 'images' | 'fetchesImages'>,
+  wanted: readonly ImageCopy[],
+): boolean {
+  const has = ({ sha256 }: ImageCopy) => images.some((image) => image.sha256 === sha256);
+  return isHere || fetchesImages || wanted.every(has);
 }
 
 /** As a submission names it. */
@@ -49,17 +67,22 @@ const isPlace = (text: string): text is PlaceKind => text === 'jobs' || text ===
 
 const kinds: readonly PlaceKind[] = ['jobs', 'vms', 'requests'];
 
-/** The queues that an agent takes from, now that it has these places free. */
-export function queuesFor({ name, isHere, images }: Taker, free: FreePlaces): string[] {
-  const owners = [...(isHere ? ['here'] : []), 'any', `@${name}`];
-  return kinds
-    .filter((kind) => free[kind] > 0)
-    .flatMap((kind) =>
-      owners.flatMap((owner) => [
-        `${owner}/${kind}`,
-        ...(kind === 'jobs' ? [] : images.map((image) => `${owner}/${kind}/${image}`)),
-      ]),
-    );
+/** Queues of jobs that need images: there are as many as there are images. */
+const withImages = 'any/requests/';
+
+/**
+ * The queues that an agent takes from, now that it has these places free.
+ * @param waiting queues that hold anything; may be left out where there is no place for requests
+ */
+export function queuesFor(taker: Taker, free: FreePlaces, waiting: readonly string[]): string[] {
+  const owners = [...(taker.isHere ? ['here'] : []), 'any', `@${taker.name}`];
+  return [
+    ...kinds.filter((kind) => free[kind] > 0).flatMap((kind) => owners.map((owner) => `${owner}/${kind}`)),
+    ...waiting.filter(
+      (queue) =>
+        free.requests > 0 && queue.startsWith(withImages) && canHave(taker, parseQueue(queue).images),
+    ),
+  ];
 }
 
 export interface Needs {

@@ -20,7 +20,7 @@ import type { Actor } from '../kernel/actor.ts';
 import type { Bus } from '../kernel/bus.ts';
 import { newId } from '../kernel/ids.ts';
 import { packLines, type Log } from './log.ts';
-import { agentOf, type Takers } from './queue.ts';
+import { agentOf, type Placement, type Takers } from './queue.ts';
 import { selectPlaces } from './queue-repository.ts';
 import type { Secrets } from './secrets.ts';
 import { insertPlan } from './plans-repository.ts';
@@ -242,10 +242,7 @@ export function createJobService(deps: JobServiceDeps) {
           ...{ placement: { takers: { who: 'here' }, place: 'vms' }, priority: 0, retries: 0 },
           machine: { vmId, spec },
           ...(request && {
-            placement: {
-              ...{ takers: { who: 'here' }, place: 'requests' },
-              ...{ cpus: spec.cpus, memoryMib: spec.memoryMib },
-            },
+            placement: placementOf(spec),
             isHeld: request.isHeld,
             priority: request.priority,
             retries: request.retries,
@@ -407,6 +404,13 @@ export function createJobService(deps: JobServiceDeps) {
       return job;
     },
   };
+}
+
+/** A machine that is made of images alone can be made anywhere. */
+function placementOf({ request, cpus, memoryMib }: MachineSpec): Placement {
+  const images = request?.images ?? null;
+  const takers: Takers = { who: images === null ? 'here' : 'any' };
+  return { ...{ takers, place: 'requests', cpus, memoryMib }, ...(images && { images }) };
 }
 
 export function noSuchJob(jobId: string): CodedError {

@@ -1,6 +1,12 @@
 import { expect, it } from 'vitest';
 import type { FleetMember } from '../agents/index.ts';
+import { queueOf } from './queue.ts';
 import { whyWaiting } from './waiting.ts';
+
+const alpine = { name: 'alpine.qcow2', sha256: 'a'.repeat(64) };
+const debian = { name: 'debian.qcow2', sha256: 'd'.repeat(64) };
+const ofImages = (...images: (typeof alpine)[]) =>
+  queueOf({ takers: { who: 'any' }, place: 'requests', images });
 
 function member(change: Partial<FleetMember> = {}): FleetMember {
   return {
@@ -8,7 +14,7 @@ function member(change: Partial<FleetMember> = {}): FleetMember {
     busy: { jobs: 0, vms: 0, requests: 0 },
     capacity: {
       slots: { jobs: 2, vms: 3, requests: 2 },
-      ...{ cpus: 4, memoryMib: 1024, accelerators: ['tcg'], images: ['alpine.qcow2'] },
+      ...{ cpus: 4, memoryMib: 1024, accelerators: ['tcg'], images: [alpine], fetchesImages: false },
     },
     ...change,
   };
@@ -18,6 +24,8 @@ const job = (queue: string, needs: Partial<{ need_cpus: number; need_memory_mib:
   ...{ queue, need_cpus: 0, need_memory_mib: 0 },
   ...needs,
 });
+const noRequests = { capacity: { ...member().capacity, slots: { jobs: 2, vms: 3, requests: 0 } } };
+const fetching = { capacity: { ...member().capacity, fetchesImages: true } };
 const busy = (jobs: number, vms = 0, requests = 0) => ({ busy: { jobs, vms, requests } });
 
 it.each([
@@ -48,9 +56,33 @@ it.each([
   ],
   [
     'nobody has the image',
-    job('any/requests/debian.qcow2'),
-    [member(), far()],
+    job(ofImages(alpine, debian)),
+    [member({ status: 'offline' }), far()],
+    'waiting for an agent that has the images alpine.qcow2 and debian.qcow2',
+  ],
+  [
+    'who has the image takes no requests',
+    job(ofImages(debian)),
+    [member(noRequests), far()],
     'waiting for an agent that has the image debian.qcow2',
+  ],
+  [
+    'nobody takes requests',
+    job(ofImages(debian)),
+    [member(noRequests)],
+    'waiting for an agent that takes requests',
+  ],
+  [
+    'only the agent of the server has what it is made of, and takes no requests',
+    job('here/requests'),
+    [member(noRequests), far(fetching)],
+    'waiting: what it is made of is on the server alone, whose own agent takes no requests',
+  ],
+  [
+    'an agent is about to bring the image',
+    job(ofImages(debian)),
+    [far(fetching), far()],
+    'waiting for an agent to take it',
   ],
   [
     'nobody is large enough',

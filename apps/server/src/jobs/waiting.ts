@@ -1,6 +1,6 @@
 import type { PlaceKind, Slots } from '@vmo/contract';
 import type { FleetMember } from '../agents/index.ts';
-import { parseQueue } from './queue.ts';
+import { canHave, parseQueue } from './queue.ts';
 import type { JobRow } from './repository.ts';
 
 const placeWords: Readonly<Record<PlaceKind, string>> = {
@@ -19,7 +19,7 @@ export function whyWaiting(
   row: Pick<JobRow, 'queue' | 'need_cpus' | 'need_memory_mib'>,
   fleet: readonly FleetMember[],
 ): string {
-  const { owner, place, image } = parseQueue(row.queue);
+  const { owner, place, images } = parseQueue(row.queue);
   const named = owner.startsWith('@') ? owner.slice(1) : null;
   const mayTake = fleet.filter(
     ({ name, isHere }) => owner === 'any' || (owner === 'here' ? isHere : name === named),
@@ -32,8 +32,17 @@ export function whyWaiting(
       return `waiting for an agent: ${isDraining ? 'those that are online take no more jobs' : 'none is online'}`;
     return `waiting: ${who} ${isDraining ? 'takes no more jobs' : 'is not online'}`;
   }
-  const able = online.filter(({ capacity }) => image === null || capacity.images.includes(image));
-  if (able.length === 0) return `waiting for an agent that has the image ${image ?? ''}`;
+  const willing = online.filter(({ capacity }) => capacity.slots[place] > 0);
+  if (willing.length === 0) {
+    return owner === 'here' && place === 'requests'
+      ? 'waiting: what it is made of is on the server alone, whose own agent takes no requests'
+      : `waiting for an agent that takes ${place}`;
+  }
+  const able = willing.filter(({ isHere, capacity }) => canHave({ isHere, ...capacity }, images));
+  if (able.length === 0) {
+    const names = images.map(({ name }) => name).join(' and ');
+    return `waiting for an agent that has the image${images.length === 1 ? '' : 's'} ${names}`;
+  }
   const large = able.filter(
     ({ capacity }) => row.need_memory_mib <= capacity.memoryMib && row.need_cpus <= capacity.cpus,
   );
@@ -41,9 +50,7 @@ export function whyWaiting(
   if (large.length === 0) return `waiting for an agent that is large enough: it needs ${wants}`;
   const taken = sum(large, ({ busy }) => busy[place]);
   const max = sum(large, ({ capacity }) => capacity.slots[place]);
-  if (max > 0 && taken >= max)
-    return `waiting for ${placeWords[place]}: ${String(taken)} of ${String(max)} busy`;
-  if (max === 0) return `waiting for an agent that takes ${place}`;
+  if (taken >= max) return `waiting for ${placeWords[place]}: ${String(taken)} of ${String(max)} busy`;
   const isLimited =
     place !== 'jobs' && large.every(({ capacity, busy }) => !hasMachine(capacity.slots, busy));
   if (isLimited)

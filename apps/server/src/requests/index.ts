@@ -56,6 +56,8 @@ export interface Requests {
   /** The script that runs the commands in a guest. */
   readonly runner: string;
   artifact(id: RequestId, index: number): Promise<{ name: string; sizeBytes: number; bytes: Readable }>;
+  /** Of the machines that an agent has left-overs of, those of which nobody wants anything any more. */
+  unwanted(agent: string, left: readonly RequestId[]): Promise<RequestId[]>;
   start(): Promise<void>;
   stop(): void;
 }
@@ -181,6 +183,12 @@ export function createRequests({ db, bus, jobs, vms, limits, logger }: RequestsD
         );
       }
       return { name, sizeBytes, bytes: await jobs.readArtifact(id, index, sizeBytes) };
+    },
+
+    async unwanted(agent, left) {
+      if (left.length === 0) return [];
+      const wanted = await repository.listWanted(db, agent, left);
+      return left.filter((id) => !wanted.has(id));
     },
 
     async start() {

@@ -233,6 +233,18 @@ export async function listOverdue(db: Db): Promise<JobId[]> {
   return rows.map(({ id }) => JobId.parse(id));
 }
 
+/** Of these, those of which this agent needs what it has: it is to go on with them, or their disks are kept. */
+export async function listWanted(db: Db, agent: string, ids: readonly JobId[]): Promise<Set<string>> {
+  const { rows } = await sql<{ id: string }>`
+    select requests.id
+    from requests
+    join jobs using (id)
+    join job_plans on job_plans.job_id = requests.id
+    where requests.id = any(${[...ids]}::uuid[]) and jobs.agent = ${agent} and discarded_at is null
+      and (jobs.status in ('acknowledged', 'running') or (job_plans.progress->>'kept')::boolean)`.execute(db);
+  return new Set(rows.map(({ id }) => id));
+}
+
 export async function markDiscarded(db: Db, id: JobId): Promise<void> {
   await db.updateTable('requests').set({ discarded_at: new Date() }).where('id', '=', id).execute();
 }

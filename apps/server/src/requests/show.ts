@@ -33,6 +33,7 @@ export function toShown(row: RequestRow, job: Job): SimulationRequest {
     kept_until: row.keptUntil?.toISOString() ?? null,
     opened_vm: row.openedVm,
     cannot_open: whyClosed(row, job),
+    kept_in: row.discardedAt ? null : (progress?.keptIn ?? null),
     retry: row.retries,
     env_names: Object.keys(plan.env),
     files: row.files,

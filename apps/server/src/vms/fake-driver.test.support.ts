@@ -98,7 +98,7 @@ export function createFakeHypervisor(): FakeHypervisor {
       },
       release: () => Promise.resolve(),
       controlSocket: () => Promise.resolve('/nowhere'),
-      discard: () => Promise.resolve(),
+      discard: () => Promise.resolve(null),
       strangers: () => Promise.resolve([]),
       close: () => Promise.resolve(),
     },

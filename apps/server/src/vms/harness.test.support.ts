@@ -93,7 +93,7 @@ export async function startDatacenter(options: {
   const configDirectory = join(home.path, 'vm_configs');
   const capacity: AgentCapacity = {
     slots: { jobs: 10, vms: options.slots ?? 50, requests: 4 },
-    ...{ cpus: 64, memoryMib: 65_536, accelerators: [], images: [] },
+    ...{ cpus: 64, memoryMib: 65_536, accelerators: [], images: [], fetchesImages: false },
   };
 
   async function assemble() {
@@ -131,7 +131,7 @@ export async function startDatacenter(options: {
     const agent: Agent = createAgent({
       ...{ name: 'test', lease: heldForEver, times: lease, environment: {}, cancelGraceMs: 1_000 },
       capacity: () => Promise.resolve(capacity),
-      api: jobs.agentApi({ id: agentId, name: 'test', isHere: true, images: [] }),
+      api: jobs.agentApi({ id: agentId, name: 'test', isHere: true, images: [], fetchesImages: false }),
       defaultDirectory: null,
       execution: createExecutionManager([options.strategy(driver)]),
       runsDirectory: join(home.path, 'runs'),

@@ -17,6 +17,7 @@ function toImage(row: Row) {
     virtualSizeBytes: row.virtual_size_bytes,
     sha256: row.sha256,
     expectedSha256: row.expected_sha256,
+    sha256Of: row.sha256_of,
     state: State.parse(row.state),
     receivedBytes: row.received_bytes,
     reason: row.reason,
@@ -27,7 +28,10 @@ function toImage(row: Row) {
 export type ImageRow = ReturnType<typeof toImage>;
 
 /** As people see it. */
-export function toShown({ expectedSha256: _expected, ...image }: ImageRow, usedBy: number): Image {
+export function toShown(
+  { expectedSha256: _expected, sha256Of: _of, ...image }: ImageRow,
+  usedBy: number,
+): Image {
   return { ...image, usedBy };
 }
 
@@ -43,6 +47,7 @@ export async function insertImage(db: Db, image: Omit<ImageRow, 'createdAt'>): P
       virtual_size_bytes: image.virtualSizeBytes,
       sha256: image.sha256,
       expected_sha256: image.expectedSha256,
+      sha256_of: image.sha256Of,
       state: image.state,
       received_bytes: image.receivedBytes,
       reason: image.reason,
@@ -67,6 +72,18 @@ export async function lockImage(trx: Db, name: string): Promise<ImageRow | undef
     .forUpdate()
     .executeTakeFirst();
   return row && toImage(row);
+}
+
+/** Complete ones with these bytes, as far as their digest is known. */
+export async function findImagesBySha256(db: Db, sha256: string): Promise<ImageRow[]> {
+  const rows = await db
+    .selectFrom('images')
+    .selectAll()
+    .where('sha256', '=', sha256)
+    .where('state', '=', 'ready')
+    .orderBy('name')
+    .execute();
+  return rows.map(toImage);
 }
 
 export async function listImages(db: Db): Promise<ImageRow[]> {
@@ -107,7 +124,15 @@ export async function listDisksOn(db: Db, image: string): Promise<string[]> {
 export type ImagePatch = Partial<
   Pick<
     ImageRow,
-    'state' | 'receivedBytes' | 'reason' | 'sha256' | 'format' | 'kind' | 'virtualSizeBytes' | 'sizeBytes'
+    | 'state'
+    | 'receivedBytes'
+    | 'reason'
+    | 'sha256'
+    | 'sha256Of'
+    | 'format'
+    | 'kind'
+    | 'virtualSizeBytes'
+    | 'sizeBytes'
   >
 >;
 
@@ -117,6 +142,7 @@ export async function updateImage(db: Db, name: string, patch: ImagePatch): Prom
     received_bytes: patch.receivedBytes,
     reason: patch.reason,
     sha256: patch.sha256,
+    sha256_of: patch.sha256Of,
     format: patch.format,
     kind: patch.kind,
     virtual_size_bytes: patch.virtualSizeBytes,

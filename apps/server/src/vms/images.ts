@@ -86,7 +86,7 @@ export function createImages({ db, hypervisor }: { db: Kysely<Database>; hypervi
       ? refused('this is a link, or no file at all: copy the image here')
       : await judge(path);
     if (verdict.state === 'ready') await chmod(path, readOnlyMode).catch(() => undefined);
-    const fields = { ...verdict, sizeBytes: size, receivedBytes: size, sha256: null };
+    const fields = { ...verdict, sizeBytes: size, receivedBytes: size, sha256: null, sha256Of: null };
     if (row) await repository.updateImage(db, name, fields);
     else await repository.insertImage(db, { name, ...fields, expectedSha256: null, createdBy: finder });
   }
@@ -158,7 +158,7 @@ export function createImages({ db, hypervisor }: { db: Kysely<Database>; hypervi
       db.transaction().execute(async (trx) => {
         const row = await repository.insertImage(trx, {
           ...{ name: image.name, kind: image.kind, format: image.format ?? null, sizeBytes: image.sizeBytes },
-          ...{ virtualSizeBytes: null, sha256: null, expectedSha256: image.sha256 ?? null },
+          ...{ virtualSizeBytes: null, sha256: null, sha256Of: null, expectedSha256: image.sha256 ?? null },
           ...{ state: 'uploading', receivedBytes: 0, reason: null, createdBy: actor.name },
         });
         if (!row) {

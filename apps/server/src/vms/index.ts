@@ -44,6 +44,7 @@ import { createDisks, type Grown } from './disks.ts';
 import { inOurWords, noSuchVm, wrongState } from './errors.ts';
 import { createHost } from './host.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { createImageCopies, type ImageCopies } from './image-copies.ts';
 import { createImages } from './images.ts';
 import { createKept } from './kept.ts';
 import { createLive } from './live.ts';
@@ -131,6 +132,8 @@ export interface Vms {
     announce(actor: Actor, image: z.output<typeof NewImage>): Promise<Image>;
     putBytes(actor: Actor, name: string, offset: number, bytes: AsyncIterable<Uint8Array>): Promise<Image>;
     remove(actor: Actor, name: string): Promise<void>;
+    /** The bytes of one that an agent elsewhere lacks. */
+    readCopy: ImageCopies['read'];
   };
   templates: {
     list(): Promise<Template[]>;
@@ -169,6 +172,7 @@ export function createVms(deps: VmsDeps): Vms {
   const telling = createTelling({ db, bus: deps.bus, loadOf: load.of });
   const live = createLive({ ...deps, telling });
   const images = createImages({ db, hypervisor });
+  const copies = createImageCopies({ db, hypervisor });
   const upload = createUpload({ db, images });
   const templates = createTemplates({ db, images, configDirectory: deps.configDirectory });
   const power = createPower({ ...deps, live, telling });
@@ -226,7 +230,10 @@ export function createVms(deps: VmsDeps): Vms {
   const disks = createDisks({ db, hypervisor, images, operations, work });
   const show = createShow({ db, live, load });
   const service = createService({ db, hypervisor, images, templates, operations, telling, show });
-  const throwAway = createThrowAway({ db, hypervisor, images, templates, host, settle: settling.settle });
+  const throwAway = createThrowAway({
+    ...{ db, hypervisor, images, copies, templates, host },
+    settle: settling.settle,
+  });
   const metrics = createMetrics({
     ...{ db, bus: deps.bus, load, running: live.all },
     sampleHost: async () => sampleHost((await hypervisor.storage()).root),
@@ -303,6 +310,7 @@ export function createVms(deps: VmsDeps): Vms {
       announce: images.announce,
       putBytes: upload.putBytes,
       remove: images.remove,
+      readCopy: copies.read,
     },
     templates,
 

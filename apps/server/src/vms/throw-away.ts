@@ -6,6 +6,7 @@ import {
   type JobId,
   type MachineRequest,
   type MachineSpec,
+  type NeededImage,
   type SimulationRequest,
   type VmNetwork,
 } from '@vmo/contract';
@@ -15,6 +16,7 @@ import { newId } from '../kernel/ids.ts';
 import { listDisksOf } from './disks-repository.ts';
 import { smallGuest, type VmsHost } from './host.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import type { ImageCopies } from './image-copies.ts';
 import type { Images } from './images.ts';
 import { listImages } from './images-repository.ts';
 import { checkSizes, planVm, specBoot, type Plan } from './plan.ts';
@@ -31,6 +33,7 @@ export interface ThrowAwayDeps {
   db: Kysely<Database>;
   hypervisor: Hypervisor;
   images: Images;
+  copies: ImageCopies;
   templates: Templates;
   host: VmsHost;
   /** Makes the files of a machine's disks what its rows say. */
@@ -40,15 +43,20 @@ export interface ThrowAwayDeps {
 /** A machine that can be started again and again, each time as it was. */
 export interface ThrowAway {
   kind: SimulationRequest['vm_kind'];
-  spec(id: JobId, request: Omit<MachineRequest, 'overlays'>): MachineSpec;
+  spec(id: JobId, request: Omit<MachineRequest, 'overlays' | 'images'>): MachineSpec;
 }
+
+type Finder = Awaited<ReturnType<Images['finder']>>;
 
 interface Base extends Pick<Plan, 'cpus' | 'memoryMib' | 'boot' | 'network' | 'arguments'> {
   disks: { sizeBytes: number; below: MachineRequest['overlays'][number]['below'] }[];
+  /** null: it is made of what only this machine has. */
+  images: NeededImage[] | null;
 }
 
 /** Machines that are thrown away: what a name means, and what is made of it. */
-export function createThrowAway({ db, hypervisor, images, templates, host, settle }: ThrowAwayDeps) {
+export function createThrowAway(deps: ThrowAwayDeps) {
+  const { db, hypervisor, images, copies, templates, host, settle } = deps;
   let building: Promise<void> | null = null;
 
   /** Once: it is the same as long as this process lives. */
@@ -65,19 +73,21 @@ export function createThrowAway({ db, hypervisor, images, templates, host, settl
     const template = known.find((one) => one.name === name);
     if (template) {
       const usable = await templates.get(template.id);
-      return { kind: 'template', base: toBase(planVm({ name }, usable, await images.finder())) };
+      const finder = await images.finder();
+      return { kind: 'template', base: await toBase(planVm({ name }, usable, finder), finder) };
     }
     if (name === smallGuestName) {
       await buildSmallGuest();
       const boot = { from: 'kernel', ...smallGuest, append: hypervisor.smallGuest.kernelArguments } as const;
-      const plan = planVm({ name, boot, memoryMib: smallGuestMemoryMib }, null, await images.finder());
-      return { kind: 'template', base: toBase(plan) };
+      const finder = await images.finder();
+      const plan = planVm({ name, boot, memoryMib: smallGuestMemoryMib }, null, finder);
+      return { kind: 'template', base: await toBase(plan, finder) };
     }
     const finder = await images.finder();
     const disks = (await listImages(db)).filter(({ kind }) => kind === 'disk').map((image) => image.name);
     const image = [name, ...endings.map((ending) => name + ending)].find((one) => disks.includes(one));
     if (image !== undefined) {
-      return { kind: 'image', base: toBase(planVm({ name: 'image', image }, null, finder)) };
+      return { kind: 'image', base: await toBase(planVm({ name: 'image', image }, null, finder), finder) };
     }
     const vm = await findVmByName(db, name);
     if (vm) return { kind: 'vm', base: await baseOf(vm) };
@@ -87,6 +97,22 @@ export function createThrowAway({ db, hypervisor, images, templates, host, settl
       'VM_NOT_FOUND',
       `there is no template, image or machine ${name}; there is ${near.join(', ')}`,
     );
+  }
+
+  async function toBase(plan: Plan, finder: Finder): Promise<Base> {
+    const { cpus, memoryMib, boot, network, arguments: words, disk } = plan;
+    const image = disk?.image ?? null;
+    const initrd = boot.from === 'kernel' ? boot.initrd : null;
+    const needed = [
+      ...(image === null ? [] : [finder(image, 'disk')]),
+      ...(boot.from === 'kernel' ? [finder(boot.kernel, 'kernel')] : []),
+      ...(initrd === null ? [] : [finder(initrd, 'initrd')]),
+    ];
+    return {
+      ...{ cpus, memoryMib, boot, network, arguments: words, disks: disk ? [disk] : [] },
+      // Words for QEMU from a file of the server's owner may name anything of the server's machine.
+      images: words.length > 0 ? null : await Promise.all(needed.map((row) => copies.needed(row))),
+    };
   }
 
   /** A machine that runs changes its disks: what lies on them would be neither this nor that. */
@@ -101,6 +127,7 @@ export function createThrowAway({ db, hypervisor, images, templates, host, settl
     const disks = await listDisksOf(db, vm.id);
     return {
       ...vm,
+      images: null,
       disks: disks.map(({ sizeBytes, file, format, chain }) => {
         return { sizeBytes, below: [{ file, format }, ...chain] };
       }),
@@ -136,20 +163,18 @@ export function createThrowAway({ db, hypervisor, images, templates, host, settl
             network: withoutForwards(base.network),
             display: 'none',
             arguments: base.arguments,
-            request: { ...request, overlays },
+            request: { ...request, overlays, images: base.images },
           };
         },
       };
     },
 
     /** The disks that were kept of a failed one go. May be called again. */
-    discard: (id: JobId): Promise<void> => hypervisor.driver.discard(id, false),
+    async discard(id: JobId): Promise<void> {
+      await hypervisor.driver.discard(id, false);
+    },
   };
 }
-
-const toBase = ({ cpus, memoryMib, boot, network, arguments: words, disk }: Plan): Base => {
-  return { cpus, memoryMib, boot, network, arguments: words, disks: disk ? [disk] : [] };
-};
 
 /** Nobody but its own commands talks to it. */
 const withoutForwards = (network: VmNetwork): VmNetwork =>

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, type Stats } from 'node:fs';
-import { chmod, link, lstat, open, rename, rm, truncate, type FileHandle } from 'node:fs/promises';
+import { chmod, link, lstat, open, rename, rm, stat, truncate, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, type Image } from '@vmo/contract';
 import type { Database } from '@vmo/db';
@@ -9,6 +9,7 @@ import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { toCoded } from './errors.ts';
 import { partName, seal, type Images } from './images.ts';
+import { identityOf } from './image-copies.ts';
 import * as repository from './images-repository.ts';
 import type { ImageRow } from './images-repository.ts';
 
@@ -105,8 +106,9 @@ export function createUpload({ db, images }: UploadDeps) {
       // A file of this name that somebody put there meanwhile is not written over.
       await link(path, target);
       await rm(path);
+      const sha256Of = identityOf(await stat(target, { bigint: true }));
       await db.transaction().execute(async (trx) => {
-        await repository.updateImage(trx, row.name, { state: 'ready', ...found });
+        await repository.updateImage(trx, row.name, { state: 'ready', sha256Of, ...found });
         await audit.record(trx, actor, 'image.receive', row.name, { sha256, sizeBytes: row.sizeBytes });
       });
     } catch (thrown) {

@@ -198,6 +198,7 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
       const directory = (await options.storage()).vmDirectory(id);
       if (keepDisks) await keepDisksOnly(directory);
       else await rm(directory, { recursive: true, force: true });
+      return keepDisks ? directory : null;
     },
 
     async strangers(ours) {

@@ -10,7 +10,8 @@ export interface ProgressOptions {
   artifacts: RunProgress['artifacts'];
   /** Nothing more comes. */
   isOver: boolean;
-  kept: boolean;
+  /** The directory of the disks that were kept; null: none were. */
+  keptIn: string | null;
 }
 
 /** What is told to the server of all that is known. */
@@ -36,6 +37,7 @@ export function toProgress(options: ProgressOptions): RunProgress {
       };
     }),
     artifacts: options.artifacts,
-    kept: options.kept,
+    kept: options.keptIn !== null,
+    keptIn: options.keptIn,
   };
 }

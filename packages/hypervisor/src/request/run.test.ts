@@ -29,7 +29,8 @@ afterAll(() => workshop[Symbol.asyncDispose]());
 const local = createLocalStreamStrategy({ table: createProcessTable(), cgroups: null });
 const newStrategy = () => createVmRunStrategy({ driver: workshop.newDriver(), local });
 const request = {
-  ...{ overlays: [], readySeconds: 60, channel: null, keepOnFailure: false, maxArtifactBytes: 1024 * 1024 },
+  ...{ overlays: [], images: null, readySeconds: 60, channel: null },
+  ...{ keepOnFailure: false, maxArtifactBytes: 1024 * 1024 },
 };
 
 interface Asked {
@@ -273,10 +274,10 @@ describe('a simulation request', () => {
       expect(await kept.end).toMatchObject({ kind: 'exited', exitCode: 1 });
       expect(await gone.end).toMatchObject({ kind: 'exited', exitCode: 1 });
       expect((await readFile(base)).equals(before)).toBe(true);
-      expect(kept.progress.at(-1)).toMatchObject({ kept: true });
-      expect(gone.progress.at(-1)).toMatchObject({ kept: false });
-      expect(await leftInStorage()).toEqual([idOf(kept)]);
       const folder = workshop.storage.vmDirectory(idOf(kept));
+      expect(kept.progress.at(-1)).toMatchObject({ kept: true, keptIn: folder });
+      expect(gone.progress.at(-1)).toMatchObject({ kept: false, keptIn: null });
+      expect(await leftInStorage()).toEqual([idOf(kept)]);
       expect(await readdir(folder)).toEqual(['root.qcow2']);
       await checkImage(join(folder, 'root.qcow2'));
       await workshop.driver.discard(idOf(kept), false);

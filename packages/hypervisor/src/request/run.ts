@@ -152,7 +152,7 @@ export class RequestRun implements Run {
   }
 
   /** The latest always replaces what is on its way. */
-  #tell(isOver: boolean, artifacts: RunProgress['artifacts'], kept = false): Promise<void> {
+  #tell(isOver: boolean, artifacts: RunProgress['artifacts'], keptIn: string | null = null): Promise<void> {
     const { plan, link } = this.#options;
     const { report } = this.#report;
     const telling = link.progress(
@@ -163,7 +163,7 @@ export class RequestRun implements Run {
         bootedAt: this.#bootedAt,
         artifacts,
         isOver,
-        kept,
+        keptIn,
       }),
     );
     // Who tells at the end waits for it; one that is let go of meanwhile has nobody to tell.
@@ -254,8 +254,7 @@ export class RequestRun implements Run {
     const kept =
       isFailed && request.keepOnFailure && request.overlays.length > 0 && end.kind !== 'not-started';
     await driver.release(id).catch(() => undefined); // a device that is left over is replaced at the next start
-    await driver.discard(id, kept);
-    await this.#tell(true, artifacts, kept);
+    await this.#tell(true, artifacts, await driver.discard(id, kept));
     this.#close();
     return told;
   }

@@ -1,0 +1,80 @@
+import { join } from 'node:path';
+import type { ImageCopy } from '@vmo/contract';
+import type { ProcessTable, Strategy } from '@vmo/execution';
+import { createQemuHost, createVmRunStrategy } from '@vmo/hypervisor';
+import type { AgentLogger } from './agent.ts';
+import type { AgentConfig } from './config.ts';
+import { createImageCache } from './image-cache.ts';
+import { createMachineFiles, type MachineFiles } from './machine-files.ts';
+import type { HttpAgentApi } from './http-api.ts';
+
+/** QEMU and the storage of an agent that is a program of its own. */
+export interface Machines {
+  strategy: Strategy;
+  files: MachineFiles;
+  /** What there is for requests; null: nothing yet, or no QEMU. */
+  offer(): { accelerators: string[]; images: ImageCopy[] } | null;
+  /**
+   * Tries what QEMU can do here, and looks which images there are: seconds, at the first start.
+   * @returns why there can be no machines; null: there can
+   */
+  look(): Promise<string | null>;
+  /** Lets go of machines, which go on. */
+  close(): Promise<void>;
+}
+
+export interface MachinesOptions {
+  config: AgentConfig;
+  table: ProcessTable;
+  local: Strategy;
+  api: Pick<HttpAgentApi, 'image'>;
+  logger: AgentLogger;
+}
+
+export async function createMachines({
+  config,
+  table,
+  local,
+  api,
+  logger,
+}: MachinesOptions): Promise<Machines> {
+  const { dataDirectory, storageDirectory, qemu, imageCacheBytes } = config;
+  const host = createQemuHost({
+    ...{ storageDirectory, cacheDirectory: dataDirectory, table },
+    ...{ qemuBinary: qemu.binary, accelerator: qemu.accelerator, user: qemu.user },
+    onError: (error) => {
+      logger.warn({ err: error }, 'something went wrong with a machine');
+    },
+  });
+  const { root } = await host.storage();
+  const cache = createImageCache({
+    folder: join(root, 'images'),
+    maxBytes: imageCacheBytes,
+    source: (sha256, offset, signal) => api.image(sha256, offset, signal),
+  });
+  const files = await createMachineFiles({
+    ...{ directory: join(dataDirectory, 'machines'), machines: join(root, 'vms') },
+    ...{ driver: host.driver, cache },
+  });
+  let accelerators: string[] | null = null;
+
+  return {
+    files,
+    strategy: createVmRunStrategy({ driver: host.driver, local }),
+    offer: () => accelerators && { accelerators, images: cache.list() },
+
+    async look() {
+      const missing = host.missing();
+      if (missing !== null) return missing;
+      const [{ accelerator, bootMilliseconds, words }] = await Promise.all([host.probe(false), cache.scan()]);
+      if (accelerator === null) return words.join('. ');
+      const others = (['kvm', 'tcg'] as const).filter(
+        (one) => one !== accelerator && bootMilliseconds[one] !== null,
+      );
+      accelerators = [accelerator, ...others];
+      return null;
+    },
+
+    close: () => host.driver.close(),
+  };
+}

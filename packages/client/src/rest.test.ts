@@ -1,6 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { CodedError } from '@vmo/contract';
+import { CodedError, RequestId } from '@vmo/contract';
 import { afterEach, expect, test } from 'vitest';
 import { createClient } from './rest.ts';
 import { UnreachableError } from './unreachable.ts';
@@ -81,6 +81,20 @@ test('nothing listening and no answer in time are both “unreachable”', async
   server?.closeAllConnections();
   await new Promise((resolve) => server?.close(resolve));
   await expect(createClient({ baseUrl: closed }).call('health')).rejects.toBeInstanceOf(UnreachableError);
+});
+
+test('what the server is asked to wait is not held against it', async () => {
+  const page = { uuid: jobId, status: 'running', logs: [], next_after: 0, complete: false };
+  const baseUrl = await listen((request, response) => {
+    setTimeout(() => {
+      json(200, page)(request, response);
+    }, 300);
+  });
+  const client = createClient({ baseUrl, timeoutMs: 100 });
+  const logs = (wait: number) =>
+    client.call('listRequestLogs', { params: { requestId: RequestId.parse(jobId) }, query: { wait } });
+  expect(await logs(20)).toEqual(page);
+  await expect(logs(0)).rejects.toThrow('did not answer within 0.1 s');
 });
 
 test('a call that the caller gave up is an abort, not an error of the server', async () => {

@@ -16,7 +16,10 @@ export interface ClientOptions {
   /** Sent as bearer token; a browser with a session cookie needs none. */
   token?: string;
   fetch?: typeof fetch;
-  /** Milliseconds until a call is given up; default 30,000. Downloads have no limit. */
+  /**
+   * Milliseconds until a call is given up; default 30,000. What a call asks the server to wait (`wait`) comes on top.
+   * Downloads have no limit.
+   */
   timeoutMs?: number;
 }
 
@@ -78,7 +81,8 @@ export function createClient(options: ClientOptions): Client {
 
   async function request(name: RouteName, raw: RawOptions, limited: boolean): Promise<Response> {
     const route: Route = routes[name];
-    const signals = [raw.signal, limited ? AbortSignal.timeout(timeoutMs) : undefined].filter(
+    const patienceMs = timeoutMs + waitMs(raw.query);
+    const signals = [raw.signal, limited ? AbortSignal.timeout(patienceMs) : undefined].filter(
       (s) => s !== undefined,
     );
     const headers: Record<string, string> = {
@@ -105,7 +109,7 @@ export function createClient(options: ClientOptions): Client {
       return await (options.fetch ?? fetch)(urlOf(baseUrl, name, raw), init);
     } catch (error) {
       if (raw.signal?.aborted) throw error;
-      throw new UnreachableError(baseUrl, unreachableWords(baseUrl, error, timeoutMs), { cause: error });
+      throw new UnreachableError(baseUrl, unreachableWords(baseUrl, error, patienceMs), { cause: error });
     }
   }
 
@@ -143,6 +147,12 @@ function urlOf(baseUrl: string, name: RouteName, { params, query }: RawOptions):
   }
   const tail = search.size > 0 ? `?${search.toString()}` : '';
   return `${baseUrl}${route.atRoot ? '' : '/api/v1'}${path}${tail}`;
+}
+
+/** How long the server is asked to take its time. */
+function waitMs(query: unknown): number {
+  const { wait } = fields(query);
+  return typeof wait === 'number' ? wait * 1000 : 0;
 }
 
 function textOf(value: unknown): string {

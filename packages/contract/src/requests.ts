@@ -320,6 +320,12 @@ const RequestFigures = z.object({
 });
 export type RequestFigures = z.infer<typeof RequestFigures>;
 
+/** Of those that ended by themselves, the share that went well, from 0 to 1; null: none has ended. */
+export function successRate({ counts }: Pick<RequestFigures, 'counts'>): number | null {
+  const ended = counts.done + counts.failed + counts.timed_out + counts.lost;
+  return ended === 0 ? null : counts.done / ended;
+}
+
 export const RequestStatistics = z.object({
   days: z
     .array(RequestFigures.extend({ day: z.string().describe('YYYY-MM-DD, UTC') }))

@@ -1,4 +1,12 @@
-import { isFinal, JobStatus, LogStream, type JobId, type RequestFilter } from '@vmo/contract';
+import {
+  isFinal,
+  JobStatus,
+  LogStream,
+  successRate,
+  type JobId,
+  type RequestFigures,
+  type RequestFilter,
+} from '@vmo/contract';
 import { Argument, Option, type Command } from 'commander';
 import { confirm } from '../ask.ts';
 import { cliOf, type Cli } from '../cli.ts';
@@ -10,7 +18,6 @@ import { bytesWords, durationWords } from '../output/words.ts';
 import { findRequest } from '../resolve.ts';
 import { saveArtifacts } from '../requests/artifacts.ts';
 import { artifactColumns, printRequest, requestColumns } from '../requests/show.ts';
-import { readStats, type Percentiles } from '../requests/stats.ts';
 import type { World } from '../world.ts';
 import { patienceOption, watchJobs } from './jobs.ts';
 import { addSubmitCommand } from './submit.ts';
@@ -219,50 +226,51 @@ function addArtifacts(parent: Command, world: World): void {
     });
 }
 
+/** Days that are shown one by one. */
+const shownDays = 7;
+
 function addStats(parent: Command, world: World): void {
   parent
     .command('stats')
     .summary('how requests have gone')
     .description(
-      'Says how requests have gone: success rate, times in the queue, of boot and of run, per day.',
+      'Says how the requests of the last days have gone: states, success rate, times in the queue and of boot.',
     )
-    .option('-n, --limit <number>', 'look at the newest, so many', wholeNumber(1, 100_000), 5000)
-    .addHelpText('after', examples('vmo stats --limit 100'))
-    .action(async (options: { limit: number }, command: Command) => {
+    .option('-d, --days <number>', 'look at so many, today included', wholeNumber(1, 366), 30)
+    .addHelpText('after', examples('vmo stats --days 7'))
+    .action(async ({ days }: { days: number }, command: Command) => {
       const cli = cliOf(world, command);
-      const stats = await readStats(cli.client(), options.limit);
-      const { by_status: states, success_rate: rate } = stats;
-      const times = (values: Percentiles | null) =>
-        values === null
-          ? null
-          : `median ${durationWords(values.median)}, 95 % ${durationWords(values.p95)}, longest ${durationWords(values.max)}`;
+      const statistics = await cli.client().call('getRequestStatistics', { query: { days } });
+      const { all } = statistics;
+      const rate = successRate(all);
       await cli.printFacts(
         [
-          [
-            'requests',
-            stats.total === stats.looked_at
-              ? String(stats.total)
-              : `${String(stats.total)}, and of the newest ${String(stats.looked_at)}:`,
-          ],
-          [
-            'states',
-            Object.entries(states)
-              .map(([status, count]) => `${String(count)} ${cli.paint.status(status)}`)
-              .join(', '),
-          ],
+          ['requests', String(total(all))],
+          ['states', stateWords(cli, all)],
           ['success rate', rate === null ? null : `${(rate * 100).toFixed(1)} %`],
-          ['queue', times(stats.queue_ms)],
-          ['boot', times(stats.boot_ms)],
-          ['run', times(stats.run_ms)],
-          ['logs', bytesWords(stats.log_bytes)],
-          ...stats.per_day
-            .slice(0, 7)
-            .map(({ day, requests, done, failed }): [string, string] => [
-              day,
-              `${String(requests)} requests, ${String(done)} done, ${String(failed)} failed`,
+          ['queue', timeWords(all.queue_ms)],
+          ['boot', timeWords(all.boot_ms)],
+          ['logs', bytesWords(all.log_bytes)],
+          ...statistics.days
+            .toSorted((a, b) => b.day.localeCompare(a.day))
+            .slice(0, shownDays)
+            .map((day): [string, string] => [
+              day.day,
+              `${String(total(day))} requests: ${stateWords(cli, day)}`,
             ]),
         ],
-        stats,
+        { success_rate: rate, ...statistics },
       );
     });
 }
+
+const total = ({ counts }: RequestFigures) => Object.values(counts).reduce((sum, count) => sum + count, 0);
+
+const stateWords = (cli: Cli, { counts }: RequestFigures) =>
+  JobStatus.options
+    .filter((status) => counts[status] > 0)
+    .map((status) => `${String(counts[status])} ${cli.paint.status(status)}`)
+    .join(', ');
+
+const timeWords = (values: RequestFigures['queue_ms']) =>
+  values && `median ${durationWords(values.p50)}, 95 % ${durationWords(values.p95)}`;

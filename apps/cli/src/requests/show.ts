@@ -14,7 +14,7 @@ export const labelWords = (labels: Readonly<Record<string, string>>): string =>
     .join(' ');
 
 /** Milliseconds between two moments; null where one of them was not reached. */
-export function between(from: string | null, to: string | null): number | null {
+function between(from: string | null, to: string | null): number | null {
   return from === null || to === null ? null : Date.parse(to) - Date.parse(from);
 }
 

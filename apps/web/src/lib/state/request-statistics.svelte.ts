@@ -13,12 +13,6 @@ const dayMs = 86_400_000;
 /** While the page is looked at, the figures are read again this often, in milliseconds. */
 const readEvery = 30_000;
 
-/** Of those that ended by themselves, the share that went well, from 0 to 1; null: none has ended. */
-export function successRate({ counts }: Pick<RequestFigures, 'counts'>): number | null {
-  const ended = counts.done + counts.failed + counts.timed_out + counts.lost;
-  return ended === 0 ? null : counts.done / ended;
-}
-
 export const submitted = ({ counts }: Pick<RequestFigures, 'counts'>): number =>
   Object.values(counts).reduce((sum, count) => sum + count, 0);
 

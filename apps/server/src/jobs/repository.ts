@@ -175,7 +175,7 @@ export async function listJobs(db: Db, filter: JobFilter): Promise<JobRow[]> {
 }
 
 /**
- * Words that many jobs have are among the newest; the others are found by an index, which gives them in no order.
+ * Words that many jobs have are among the newest; the others, which are few, are found by an index, which gives them in no order.
  * In one statement the planner would have to guess which kind a word is, and takes half a second where it is wrong.
  */
 async function searchJobs(db: Db, filter: JobFilter, words: string): Promise<JobRow[]> {
@@ -189,34 +189,20 @@ async function searchJobs(db: Db, filter: JobFilter, words: string): Promise<Job
     .limit(limit)
     .execute();
   if (recent.length === limit) return recent;
-  const last = await filtered(db, filter)
-    .select('id')
-    .orderBy('id', 'desc')
-    .offset(searchWindow - 1)
-    .limit(1)
-    .executeTakeFirst();
-  if (!last) return recent;
-  let older = filtered(db, filter).select('id').where('id', '<', last.id).where('command', 'ilike', pattern); // idx_jobs_command
+  let all = filtered(db, filter).select('id').where('command', 'ilike', pattern); // idx_jobs_command
   // A trigram is three letters or digits in a row.
   if (!/[\p{L}\p{N}]{3}/u.test(words))
-    older = older.where(sql<boolean>`command_grams(command) @> command_grams(${words})`); // idx_jobs_command_grams
-  const found = await db
+    all = all.where(sql<boolean>`command_grams(command) @> command_grams(${words})`); // idx_jobs_command_grams
+  return db
     .with(
       (cte) => cte('found').materialized(),
-      () => older,
+      () => all,
     )
     .selectFrom('jobs')
     .selectAll()
-    .where('id', 'in', (eb) =>
-      eb
-        .selectFrom('found')
-        .select('id')
-        .orderBy('id', 'desc')
-        .limit(limit - recent.length),
-    )
+    .where('id', 'in', (eb) => eb.selectFrom('found').select('id').orderBy('id', 'desc').limit(limit))
     .orderBy('id', 'desc')
     .execute();
-  return [...recent, ...found];
 }
 
 /** Expected plan: idx_jobs_open. */

@@ -40,6 +40,34 @@ describe('vmo run', () => {
     expect(ended).toMatchObject({ code: 7, stdout: 'out\n', stderr: 'a  b\n' });
   });
 
+  it('says why the job does not begin, but nothing of a wait that is over at once', async () => {
+    const { agents } = await server.client.call('listAgents');
+    const [agentId] = agents.map(({ id }) => id);
+    if (agentId === undefined) throw new Error('the server has no agent');
+    const params = { agentId };
+    /** Starts it while nobody takes jobs. */
+    const runWaiting = async (word: string) => {
+      await server.client.call('drainAgent', { params });
+      const running = startVmo(server, ['run', '--', 'echo', word]);
+      await until('the job to wait', async () => {
+        const { jobs } = await server.client.call('listJobs', { query: { status: 'pending' } });
+        return jobs.some(({ command }) => command.includes(word));
+      });
+      return running;
+    };
+    const letBegin = async () => {
+      await server.client.call('resumeAgent', { params });
+      await ran('true');
+    };
+    const short = await runWaiting('short');
+    await letBegin();
+    expect(await short.ended).toMatchObject({ code: 0, stdout: 'short\n', stderr: '' });
+    const long = await runWaiting('long');
+    await until('the reason', () => long.stderr.includes('the job is waiting: the agent takes no more jobs'));
+    await letBegin();
+    expect(await long.ended).toMatchObject({ code: 0, stdout: 'long\n' });
+  }, 60_000);
+
   it('keeps several arguments apart and gives one to the shell', async () => {
     const [apart, shell] = await Promise.all([
       vmo(server, ['run', '--', 'printf', '%s|', 'a b', "it's", '$HOME', '']),

@@ -72,7 +72,7 @@ export async function waitForJobs(
     const all = Promise.all(
       awaited.map(async ({ jobId, sink }): Promise<Ended> => {
         const rows = watchRow(cli, thing, ids.length > 1 ? `${shortId(jobId)}: ` : '');
-        const done = await followJob(connection, {
+        const following = followJob(connection, {
           jobId,
           sink,
           patience,
@@ -83,6 +83,7 @@ export async function waitForJobs(
           },
           signal: leaving.signal,
         });
+        const done = await following.finally(rows.stop);
         return { done, reason: rows.reason() };
       }),
     );
@@ -108,18 +109,36 @@ async function cancelAll(cli: Cli, ids: readonly JobId[]): Promise<void> {
   if (trouble) throw trouble.reason;
 }
 
+/** What waits for less is about to begin, and that is nothing to talk about. */
+const quietMs = 2_000;
+
 /** Says why something does not begin, each reason once. */
 function watchRow(cli: Cli, thing: string, prefix: string) {
   let last: Job | null = null;
   let told = '';
+  let timer: NodeJS.Timeout | undefined;
+
+  function tell(): void {
+    timer = undefined;
+    if (last?.status !== 'pending' || last.reason === null || last.reason === told) return;
+    told = last.reason;
+    const words = told.startsWith('waiting') ? `is ${told}` : `waits: ${told}`;
+    cli.note(cli.errorPaint.dim(`vmo: ${prefix}the ${thing} ${words}`));
+  }
+
+  function stop(): void {
+    clearTimeout(timer);
+    timer = undefined;
+  }
+
   return {
     take(job: Job): void {
       last = job;
-      if (job.status !== 'pending' || job.reason === null || job.reason === told) return;
-      told = job.reason;
-      cli.note(cli.errorPaint.dim(`vmo: ${prefix}the ${thing} waits: ${job.reason}`));
+      if (job.status === 'pending') timer ??= setTimeout(tell, quietMs);
+      else stop();
     },
     reason: (): string | null => last?.reason ?? null,
+    stop,
   };
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ErrorCode } from './errors.ts';
+import { GuestLogin } from './guest-login.ts';
 import { DiskId, TemplateId, VmId } from './ids.ts';
 import { Timestamp } from './text.ts';
 
@@ -123,6 +124,10 @@ export const Template = z.object({
   kernel: z.string().nullable(),
   initrd: z.string().nullable(),
   append: z.string().nullable(),
+  loginUser: z
+    .string()
+    .nullable()
+    .describe('Who logs in for simulation requests; the password is never told'),
   additionalArguments: z
     .array(z.string())
     .describe('For QEMU, of templates of source `file` only: whoever writes there is trusted'),
@@ -142,5 +147,6 @@ export const NewTemplate = z.strictObject({
   kernel: ImageName.nullable().default(null),
   initrd: ImageName.nullable().default(null),
   append: z.string().max(2048).nullable().default(null),
+  login: GuestLogin.nullable().default(null),
 });
 export type NewTemplate = z.input<typeof NewTemplate>;

@@ -3,6 +3,7 @@ export * from './agent-routes.ts';
 export * from './agents.ts';
 export * from './command-text.ts';
 export * from './errors.ts';
+export * from './guest-login.ts';
 export * from './hosts.ts';
 export * from './ids.ts';
 export * from './images.ts';

@@ -36,6 +36,10 @@ export const MachineRequest = z.object({
   /** From its start until a channel must have answered. */
   readySeconds: z.number(),
   channel: RequestChannel.nullable(),
+  /** Who can log in, over SSH or at the serial console; a password of null: with a key that is made for the run. */
+  login: z.object({ user: z.string(), password: z.string().nullable() }).nullable().default(null),
+  /** Of the disks, the one that is made for the run and tells the guest's cloud-init the key. */
+  seed: StoredFile.nullable().default(null),
   keepOnFailure: z.boolean(),
   /** Of all artifacts together. */
   maxArtifactBytes: z.int(),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { GuestLogin } from './guest-login.ts';
 import { BatchId, RequestId, VmId } from './ids.ts';
 import { EnvName, maxArgumentBytes, maxCommandLength, Priority } from './command-text.ts';
 import { LogKept } from './log-kept.ts';
@@ -15,8 +16,8 @@ export const maxBatchSize = 1000;
 
 /**
  * How our runner, which carries out the commands over virtio-serial, got into the guest, best first. runner: the guest
- * starts it itself · guest-agent: QEMU's agent started it · ssh: not there yet · serial: typed at a shell on the serial
- * console.
+ * starts it itself · guest-agent: QEMU's agent started it · ssh: started over SSH · serial: typed at a shell on the serial
+ * console, after a login where one is asked for.
  */
 export const RequestChannel = z.enum(['runner', 'guest-agent', 'ssh', 'serial']);
 export type RequestChannel = z.infer<typeof RequestChannel>;
@@ -117,6 +118,9 @@ const options = {
       'Times that it is tried again after a fault of ours, as a lost agent; never after a failed command',
     ),
   channel: RequestChannel.optional().describe('Default: the best that answers'),
+  login: GuestLogin.optional().describe(
+    'Default: as the template says; with `channel: ssh` root, with a key that is made for the run',
+  ),
   cpus: z.int().min(1).max(256).optional().describe('Default: as the template or machine has'),
   memory_mib: z
     .int()

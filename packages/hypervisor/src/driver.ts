@@ -22,6 +22,8 @@ export interface Driver {
   release(id: string): Promise<void>;
   /** The Unix socket of the runner in the machine of a simulation request. @throws DriverError it is not there (yet) */
   controlSocket(id: string): Promise<string>;
+  /** How the guest of a simulation request is reached over SSH; null: it is not. */
+  sshAccess(id: string): Promise<SshAccess | null>;
   /**
    * Removes what a throw-away machine has left behind, with `keepDisks` all but its disks. May be called again.
    * @returns the directory of the disks that were kept
@@ -31,6 +33,15 @@ export interface Driver {
   strangers(ours: ReadonlySet<string>): Promise<Stranger[]>;
   /** Lets go of everything; machines run on. */
   close(): Promise<void>;
+}
+
+/** Absolute paths; null: there is none. */
+export interface SshAccess {
+  /** On 127.0.0.1. */
+  port: number;
+  keyFile: string | null;
+  /** A program that tells the password. */
+  askFile: string | null;
 }
 
 export interface PrepareOptions {

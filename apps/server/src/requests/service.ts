@@ -8,6 +8,7 @@ import {
   type BatchAnswer,
   type Job,
   type JobStatus,
+  type MachineRequest,
   type NewBatch,
   NewRequest,
   type RequestAnswer,
@@ -59,10 +60,16 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
   }
 
   /** @throws CodedError INVALID_INPUT */
-  function checkChannel(channel: Submission['channel']): void {
-    if (channel !== 'ssh') return;
-    const message = 'cannot be ssh yet: take runner, guest-agent or serial, or leave it out';
-    throw new CodedError('INVALID_INPUT', `channel ${message}`, { issues: [{ path: 'channel', message }] });
+  function loginOf({ channel, login }: Submission, machine: ThrowAway): MachineRequest['login'] {
+    const isSsh = channel === 'ssh';
+    if (isSsh && machine.network.mode !== 'user') {
+      const message = `cannot be ssh: the machine has the network mode ${machine.network.mode}, and SSH needs user`;
+      throw new CodedError('INVALID_INPUT', `channel ${message}`, {
+        issues: [{ path: 'channel', message }],
+      });
+    }
+    const { user, password = null } = login ?? machine.login ?? { user: isSsh ? 'root' : null };
+    return user === null ? null : { user, password };
   }
 
   const machineOf = ({ vm_name: name, cpus, memory_mib: memoryMib }: Submission): Promise<ThrowAway> =>
@@ -79,6 +86,7 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
     const spec = machine.spec(id, {
       readySeconds: Math.min(limits.bootTimeoutSeconds, timeout * bootShare),
       channel: submission.channel ?? null,
+      login: loginOf(submission, machine),
       keepOnFailure: submission.keep_on_failure,
       maxArtifactBytes: limits.maxArtifactBytes,
     });
@@ -96,7 +104,6 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
 
   async function submit(actor: Actor, submission: Submission): Promise<RequestAnswer & { created: boolean }> {
     timeoutOf(submission.timeout);
-    checkChannel(submission.channel);
     const { job, created } = await store(actor, submission, await machineOf(submission), null);
     const message = created
       ? job.status === 'hold'
@@ -117,11 +124,13 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
     async submitBatch(actor: Actor, batch: z.output<typeof NewBatch>): Promise<BatchAnswer> {
       const { vm_names: names, commands, idempotency_key: key, ...options } = batch;
       timeoutOf(options.timeout);
-      checkChannel(options.channel);
       const machines = new Map<string, ThrowAway>();
       // All names are looked at before anything is stored: a matrix is there whole, or not at all.
       for (const name of new Set(names)) {
-        machines.set(name, await machineOf({ ...options, vm_name: name, commands: 'true' }));
+        const one = { ...options, vm_name: name, commands: 'true' };
+        const machine = await machineOf(one);
+        loginOf(one, machine);
+        machines.set(name, machine);
       }
       const known =
         key === undefined ? undefined : await repository.findBatchByKey(db, actor.name, keyOf(`${key}:0`));

@@ -98,6 +98,7 @@ export function createFakeHypervisor(): FakeHypervisor {
       },
       release: () => Promise.resolve(),
       controlSocket: () => Promise.resolve('/nowhere'),
+    sshAccess: () => Promise.resolve(null),
       discard: () => Promise.resolve(null),
       strangers: () => Promise.resolve([]),
       close: () => Promise.resolve(),

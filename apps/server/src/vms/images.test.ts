@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { NewTemplate } from '@vmo/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createFakeHypervisor } from './fake-driver.test.support.ts';
 import { owner, startDatacenter, type Datacenter } from './harness.test.support.ts';
@@ -237,6 +238,19 @@ describe('a template file', () => {
     const { vm } = await center.vms.create(owner, { name: 'from-file', template: found.id });
     expect(vm).toMatchObject({ memoryMib: 1024, cpus: 2, templateId: found.id });
     expect((await template('found', 'MEMORY=1G\n')).id).toBe(found.id);
+    const password = 'LOGIN_PASSWORD="not for everybody"\n';
+    const named = await template('found', `LOGIN_USER=debian\n${password}`);
+    expect(named).toMatchObject({ reason: null, loginUser: 'debian' });
+    expect(JSON.stringify(named)).not.toContain('not for everybody');
+    const login = { user: 'debian', password: 'not for everybody' };
+    expect(await center.vms.throwAway.plan('found', {})).toMatchObject({ login });
+    const stored = await center.vms.templates.add(
+      owner,
+      NewTemplate.parse({ name: 'stored', image: 'found.raw', login }),
+    );
+    expect(stored).toMatchObject({ loginUser: 'debian' });
+    expect(JSON.stringify([stored, await center.vms.templates.list()])).not.toContain('not for everybody');
+    expect(await center.vms.throwAway.plan('stored', {})).toMatchObject({ login });
   });
 
   it.each([
@@ -265,6 +279,7 @@ describe('a template file', () => {
     ['ADDITIONAL_ARGS="-x', 'line 1: a quote'],
     ['rm -rf /', 'line 1: is not NAME=VALUE'],
     ['PATH=/tmp', 'line 1: PATH is not known'],
+    ['LOGIN_USER="; reboot"', 'line 1: LOGIN_USER must be the name of a user'],
   ])('with %j says what is wrong', async (text, words) => {
     expect((await template('odd', text)).reason).toContain(words);
   });

@@ -1,8 +1,11 @@
+import { GuestLogin } from '@vmo/contract';
+
 /** What a `*.conf` file says. */
 export interface TemplateFile {
   cpus: number;
   memoryMib: number;
   additionalArguments: string[];
+  login: GuestLogin | null;
   /** Why it cannot be used. */
   reason: string | null;
 }
@@ -99,7 +102,9 @@ function memoryOf(value: string): number | null {
  * be used says why in `reason`, with the line.
  */
 export function parseTemplateFile(text: string): TemplateFile {
-  const result: TemplateFile = { ...defaults, additionalArguments: [], reason: null };
+  const result: TemplateFile = { ...defaults, additionalArguments: [], login: null, reason: null };
+  let user: string | undefined;
+  let password: string | undefined;
   const wrong = (line: number, words: string) => {
     result.reason ??= `line ${line}: ${words}`;
   };
@@ -136,7 +141,19 @@ export function parseTemplateFile(text: string): TemplateFile {
         const why = objection(args);
         if (why !== null) wrong(line, why);
       }
-    } else wrong(line, `${name} is not known: there are MEMORY, CPU and ADDITIONAL_ARGS`);
+    } else if (name === 'LOGIN_USER') user = value;
+    else if (name === 'LOGIN_PASSWORD') password = value;
+    else {
+      wrong(
+        line,
+        `${name} is not known: there are MEMORY, CPU, ADDITIONAL_ARGS, LOGIN_USER and LOGIN_PASSWORD`,
+      );
+      continue;
+    }
+    if (!name.startsWith('LOGIN_')) continue;
+    const login = GuestLogin.safeParse({ user, password });
+    if (login.success) result.login = login.data;
+    else wrong(line, `${name} ${login.error.issues[0]?.message ?? 'cannot be used'}`);
   }
   return result;
 }

@@ -1,4 +1,4 @@
-import { NewTemplate, TemplateId, type Template } from '@vmo/contract';
+import { NewTemplate, TemplateId, type GuestLogin, type Template } from '@vmo/contract';
 import type { Database, VmTemplatesTable } from '@vmo/db';
 import { sql, type Kysely, type Selectable } from 'kysely';
 import type { z } from 'zod';
@@ -7,16 +7,25 @@ type Db = Kysely<Database>;
 
 const Definition = NewTemplate.omit({ name: true });
 
-function toTemplate(row: Selectable<VmTemplatesTable>): Template {
+/** With what is only for us. */
+export type StoredTemplate = Template & { login: GuestLogin | null };
+
+export function withoutLogin({ login: _login, ...shown }: StoredTemplate): Template {
+  return shown;
+}
+
+function toTemplate(row: Selectable<VmTemplatesTable>): StoredTemplate {
+  const definition = Definition.parse(row.definition);
   return {
     id: TemplateId.parse(row.id),
     name: row.name,
     ...{ source: 'stored', file: null, reason: null, additionalArguments: [] },
-    ...Definition.parse(row.definition),
+    ...definition,
+    loginUser: definition.login?.user ?? null,
   };
 }
 
-export async function listTemplates(db: Db): Promise<Template[]> {
+export async function listTemplates(db: Db): Promise<StoredTemplate[]> {
   const rows = await db
     .selectFrom('vm_templates')
     .selectAll()
@@ -30,7 +39,7 @@ export async function insertTemplate(
   id: string,
   { name, ...definition }: z.output<typeof NewTemplate>,
   createdBy: string,
-): Promise<Template> {
+): Promise<StoredTemplate> {
   const row = await trx
     .insertInto('vm_templates')
     .values({ id, name, definition: JSON.stringify(definition), created_by: createdBy })

@@ -12,6 +12,7 @@ import type { Images } from './images.ts';
 import { findImage } from './images-repository.ts';
 import { parseTemplateFile } from './template-file.ts';
 import * as repository from './templates-repository.ts';
+import { withoutLogin, type StoredTemplate } from './templates-repository.ts';
 
 const suffix = '.conf';
 const maxFiles = 1000;
@@ -40,7 +41,7 @@ export interface TemplatesDeps {
 export type Templates = ReturnType<typeof createTemplates>;
 
 export function createTemplates({ db, images, configDirectory }: TemplatesDeps) {
-  async function readTemplate(path: string): Promise<Template> {
+  async function readTemplate(path: string): Promise<StoredTemplate> {
     const name = basename(path, suffix);
     const { size } = await stat(path);
     const tooLarge = size > maxFileBytes ? `it is larger than ${maxFileBytes} bytes` : null;
@@ -56,6 +57,7 @@ export function createTemplates({ db, images, configDirectory }: TemplatesDeps) 
       image: await imageOf(name),
       ...{ diskSizeBytes: null, kernel: null, initrd: null, append: null },
       additionalArguments: parsed.additionalArguments,
+      ...{ login: parsed.login, loginUser: parsed.login?.user ?? null },
     };
   }
 
@@ -68,7 +70,7 @@ export function createTemplates({ db, images, configDirectory }: TemplatesDeps) 
     return null;
   }
 
-  async function listFiles(): Promise<Template[]> {
+  async function listFiles(): Promise<StoredTemplate[]> {
     if (configDirectory === null) return [];
     const names = await readdir(configDirectory).catch(() => []);
     const wanted = names
@@ -84,17 +86,17 @@ export function createTemplates({ db, images, configDirectory }: TemplatesDeps) 
     return found.filter((template) => template !== null);
   }
 
-  async function list(): Promise<Template[]> {
+  async function listAll(): Promise<StoredTemplate[]> {
     const all = [...(await repository.listTemplates(db)), ...(await listFiles())];
     return all.sort((a, b) => a.name.localeCompare(b.name));
   }
 
   return {
-    list,
+    list: async (): Promise<Template[]> => (await listAll()).map(withoutLogin),
 
     /** @throws CodedError TEMPLATE_NOT_FOUND; VM_IMPOSSIBLE for a file that cannot be used, with the reason */
-    async get(id: TemplateId): Promise<Template> {
-      const template = (await list()).find((one) => one.id === id);
+    async get(id: TemplateId): Promise<StoredTemplate> {
+      const template = (await listAll()).find((one) => one.id === id);
       if (!template) throw noSuchTemplate(id);
       if (template.reason !== null) {
         throw new CodedError(
@@ -110,7 +112,7 @@ export function createTemplates({ db, images, configDirectory }: TemplatesDeps) 
         return await db.transaction().execute(async (trx) => {
           const added = await repository.insertTemplate(trx, newId(), template, actor.name);
           await audit.record(trx, actor, 'template.add', added.id, { name: added.name });
-          return added;
+          return withoutLogin(added);
         });
       } catch (error) {
         if (!isUniqueViolation(error, 'idx_vm_templates_name')) throw error;

@@ -3,6 +3,8 @@ import {
   DiskId,
   isVmLive,
   VmId,
+  type DiskFormat,
+  type GuestLogin,
   type JobId,
   type MachineRequest,
   type MachineSpec,
@@ -27,6 +29,7 @@ import { closestTo } from './words.ts';
 /** The small guest, where no template of the person's is called so: it needs nothing to be there. */
 const smallGuestName = 'small-guest';
 const smallGuestMemoryMib = 256;
+const sshPort = 22;
 const endings = ['.qcow2', '.img', '.raw'];
 
 export interface ThrowAwayDeps {
@@ -43,7 +46,10 @@ export interface ThrowAwayDeps {
 /** A machine that can be started again and again, each time as it was. */
 export interface ThrowAway {
   kind: SimulationRequest['vm_kind'];
-  spec(id: JobId, request: Omit<MachineRequest, 'overlays' | 'images'>): MachineSpec;
+  /** That its template says. */
+  login: GuestLogin | null;
+  network: VmNetwork;
+  spec(id: JobId, request: Omit<MachineRequest, 'overlays' | 'images' | 'seed'>): MachineSpec;
 }
 
 type Finder = Awaited<ReturnType<Images['finder']>>;
@@ -52,6 +58,10 @@ interface Base extends Pick<Plan, 'cpus' | 'memoryMib' | 'boot' | 'network' | 'a
   disks: { sizeBytes: number; below: MachineRequest['overlays'][number]['below'] }[];
   /** null: it is made of what only this machine has. */
   images: NeededImage[] | null;
+}
+
+interface Found extends Pick<ThrowAway, 'kind' | 'login'> {
+  base: Base;
 }
 
 /** Machines that are thrown away: what a name means, and what is made of it. */
@@ -68,29 +78,34 @@ export function createThrowAway(deps: ThrowAwayDeps) {
     return building;
   }
 
-  async function find(name: string): Promise<{ kind: ThrowAway['kind']; base: Base }> {
+  async function find(name: string): Promise<Found> {
     const known = await templates.list();
     const template = known.find((one) => one.name === name);
     if (template) {
       const usable = await templates.get(template.id);
       const finder = await images.finder();
-      return { kind: 'template', base: await toBase(planVm({ name }, usable, finder), finder) };
+      const base = await toBase(planVm({ name }, usable, finder), finder);
+      return { kind: 'template', base, login: usable.login };
     }
     if (name === smallGuestName) {
       await buildSmallGuest();
       const boot = { from: 'kernel', ...smallGuest, append: hypervisor.smallGuest.kernelArguments } as const;
       const finder = await images.finder();
       const plan = planVm({ name, boot, memoryMib: smallGuestMemoryMib }, null, finder);
-      return { kind: 'template', base: await toBase(plan, finder) };
+      return { kind: 'template', base: await toBase(plan, finder), login: null };
     }
     const finder = await images.finder();
     const disks = (await listImages(db)).filter(({ kind }) => kind === 'disk').map((image) => image.name);
     const image = [name, ...endings.map((ending) => name + ending)].find((one) => disks.includes(one));
     if (image !== undefined) {
-      return { kind: 'image', base: await toBase(planVm({ name: 'image', image }, null, finder), finder) };
+      return {
+        kind: 'image',
+        base: await toBase(planVm({ name: 'image', image }, null, finder), finder),
+        login: null,
+      };
     }
     const vm = await findVmByName(db, name);
-    if (vm) return { kind: 'vm', base: await baseOf(vm) };
+    if (vm) return { kind: 'vm', base: await baseOf(vm), login: null };
     const all = [...known.map((one) => one.name), ...disks, ...(await listVmNames(db)), smallGuestName];
     const near = closestTo(name, [...new Set(all)]);
     throw new CodedError(
@@ -140,30 +155,33 @@ export function createThrowAway(deps: ThrowAwayDeps) {
      * @throws CodedError VM_NOT_FOUND with the nearest names, VM_WRONG_STATE, VM_IMPOSSIBLE, HYPERVISOR_UNAVAILABLE
      */
     async plan(name: string, wanted: { cpus?: number; memoryMib?: number }): Promise<ThrowAway> {
-      const { kind, base } = await find(name);
+      const { kind, base, login } = await find(name);
       const cpus = wanted.cpus ?? base.cpus;
       const memoryMib = wanted.memoryMib ?? base.memoryMib;
       checkSizes({ cpus, memoryMib, maxCpus: cpus, maxMemoryMib: memoryMib });
       const missing = hypervisor.missing();
       if (missing !== null) throw new CodedError('HYPERVISOR_UNAVAILABLE', missing);
       return {
-        kind,
+        ...{ kind, login, network: base.network },
         spec(jobId, request) {
           const id = VmId.parse(jobId);
           const overlays = base.disks.map((disk, index) => {
             return { ...disk, file: `vms/${id}/${index === 0 ? 'root' : `disk-${index}`}.qcow2` };
           });
+          const mayUseSsh = request.login !== null && ['ssh', null].includes(request.channel);
+          const seed = mayUseSsh && request.login?.password === null ? `vms/${id}/seed.raw` : null;
           return {
             ...{ id, name: `request-${jobId.slice(-12)}` },
             ...{ cpus, maxCpus: cpus, memoryMib, maxMemoryMib: memoryMib },
             boot: specBoot(base.boot),
-            disks: overlays.map(({ file }) => {
-              return { id: DiskId.parse(newId()), file, format: 'qcow2' as const, readOnly: false };
-            }),
-            network: withoutForwards(base.network),
+            disks: [
+              ...overlays.map(({ file }) => toDisk(file, 'qcow2')),
+              ...(seed === null ? [] : [{ ...toDisk(seed, 'raw'), readOnly: true }]),
+            ],
+            network: withForward(base.network, mayUseSsh),
             display: 'none',
             arguments: base.arguments,
-            request: { ...request, overlays, images: base.images },
+            request: { ...request, overlays, images: base.images, seed },
           };
         },
       };
@@ -176,6 +194,10 @@ export function createThrowAway(deps: ThrowAwayDeps) {
   };
 }
 
-/** Nobody but its own commands talks to it. */
-const withoutForwards = (network: VmNetwork): VmNetwork =>
-  network.mode === 'user' ? { ...network, forward: [] } : network;
+const toDisk = (file: string, format: DiskFormat) => {
+  return { id: DiskId.parse(newId()), file, format, readOnly: false };
+};
+
+/** Nobody but its own commands talks to it, and we where SSH brings them in. */
+const withForward = (network: VmNetwork, mayUseSsh: boolean): VmNetwork =>
+  network.mode === 'user' ? { ...network, forward: mayUseSsh ? [sshPort] : [] } : network;

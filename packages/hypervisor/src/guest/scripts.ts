@@ -24,12 +24,14 @@ run=
 ignore_powerdown=
 request=
 runner=
+login=
 for word in $(cat /proc/cmdline); do
   case "$word" in
     vmo.net=off) net=off ;;
     vmo.ignore_powerdown) ignore_powerdown=yes ;;
     vmo.request) request=yes ;;
     vmo.no_runner) runner=no ;;
+    vmo.login=*) login="\${word#vmo.login=}" ;;
     vmo.run=*) run="\${word#vmo.run=}" ;;
   esac
 done
@@ -60,6 +62,8 @@ done
 
 read -r up rest < /proc/uptime
 echo "vmo-guest ready: $(uname -srm), up $up s"
+[ -z "$login" ] || sed -i "s|^root:x:|root:$login:|" /etc/passwd
+[ ! -x /bin/take-seed ] || take-seed &
 [ -z "$request" ] || [ -n "$runner" ] || setsid vmo-runner --wait < /dev/null > /dev/console 2>&1 &
 if [ -n "$run" ]; then
   echo "$run" | base64 -d > /run/command
@@ -70,9 +74,11 @@ trap 'exec /bin/busybox poweroff -f' USR2
 trap 'exec /bin/busybox halt -f' USR1
 trap 'exec /bin/busybox reboot -f' TERM
 export PS1='vmo:\\w# '
+shell=sh
+[ -z "$login" ] || shell=login
 cd /root
 while :; do
-  setsid cttyhack sh < /dev/console > /dev/console 2>&1 &
+  setsid cttyhack $shell < /dev/console > /dev/console 2>&1 &
   wait $!
 done
 `;
@@ -138,4 +144,26 @@ exec /bin/busybox poweroff -f
 export const osRelease = `ID=vmo-guest
 NAME="vmo small guest"
 PRETTY_NAME="vmo small guest"
+`;
+
+/** What cloud-init does with a seed, as far as it is needed to log in; then sshd. */
+export const takeSeed = `#!/bin/sh
+export PATH=/bin
+modprobe -q isofs
+mkdir -p /run/seed /root/.ssh /run/sshd
+for disk in /dev/vd?; do
+  mount -t iso9660 -o ro "$disk" /run/seed 2> /dev/null || continue
+  [ -r /run/seed/meta-data ] || continue
+  sed -n 's/.*"ssh_authorized_keys":\\["\\([^"]*\\)"\\].*/\\1/p' /run/seed/user-data > /root/.ssh/authorized_keys
+done
+chmod 600 /etc/ssh/host-key
+chmod 700 /root/.ssh /run/sshd
+exec /bin/sshd -f /etc/ssh/sshd_config
+`;
+
+export const sshdConfig = `HostKey /etc/ssh/host-key
+PermitRootLogin prohibit-password
+StrictModes no
+UsePAM no
+PidFile none
 `;

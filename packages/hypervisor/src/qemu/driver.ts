@@ -6,7 +6,7 @@ import {
   type ProcessIdentity,
   type ProcessTable,
 } from '@vmo/execution';
-import { rm } from 'node:fs/promises';
+import { access, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   DriverError,
@@ -20,6 +20,7 @@ import { ImageError } from '../images/errors.ts';
 import type { Storage } from '../images/storage.ts';
 import { isOwnProgram, programFolders } from '../program.ts';
 import type { HostCapabilities } from '../probe/probe.ts';
+import { askFile, keyFile, makeAccess } from '../request/access.ts';
 import { readLayers, type Layer } from './block.ts';
 import { buildArguments } from './command-line.ts';
 import { admit, ownSocket, confine, findOwner, makeFolders } from './confinement.ts';
@@ -53,6 +54,8 @@ export interface QemuDriverOptions {
   onError?: (error: unknown) => void;
 }
 
+/** That sshd listens at, in a guest. */
+const sshPort = 22;
 /** How long `connect` waits to know how a machine stands. */
 const settleMs = 5_000;
 
@@ -94,7 +97,10 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
     if (spec.display === 'vnc' && !features.vnc)
       throw new DriverError('impossible', 'this QEMU was built without VNC: take display none');
 
-    if (spec.request && !dryRun) await makeOverlays(storage, spec.id, spec.request);
+    if (spec.request && !dryRun) {
+      await makeOverlays(storage, spec.id, spec.request);
+      await makeAccess(storage, spec.id, spec.request);
+    }
     // A dry run has made no overlay: what it would lie on is looked at instead.
     const layers: Layer[][] = [];
     for (const disk of dryRun ? withoutOverlays(spec) : spec.disks)
@@ -192,6 +198,18 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
       const record = await readRecord(directory);
       if (!record) throw new DriverError('gone', 'there is no record of this machine');
       return ownSocket(join(directory, sockets.control), record.owner);
+    },
+
+    async sshAccess(id) {
+      const directory = (await options.storage()).vmDirectory(id);
+      const port = (await readRecord(directory))?.ports.find(({ guest }) => guest === sshPort)?.host;
+      if (port === undefined) return null;
+      const there = async (name: string) =>
+        access(join(directory, name)).then(
+          () => join(directory, name),
+          () => null,
+        );
+      return { port, keyFile: await there(keyFile), askFile: await there(askFile) };
     },
 
     async discard(id, keepDisks) {

@@ -34,6 +34,7 @@ export async function makeOverlays(
 /** The disks as they would be without being made: read, what they are to lie on. */
 export function withoutOverlays({ disks, request }: MachineSpec): MachineDisk[] {
   return disks.flatMap((disk) => {
+    if (disk.file === request?.seed) return [];
     const overlay = request?.overlays.find(({ file }) => file === disk.file);
     if (!overlay) return [disk];
     const [top] = overlay.below;

@@ -41,7 +41,7 @@ export interface Workshop extends AsyncDisposable {
   disk(megabytes?: number): Promise<MachineSpec['disks'][number]>;
   spec(change?: Partial<MachineSpec>): MachineSpec;
   /** With the small guest. */
-  guest(how?: { agent?: boolean; append?: string }): Promise<Pick<MachineSpec, 'boot'>>;
+  guest(how?: { agent?: boolean; ssh?: boolean; append?: string }): Promise<Pick<MachineSpec, 'boot'>>;
   runSpec(spec: MachineSpec): RunSpec;
   start(spec: MachineSpec, driver?: Driver): Promise<Started>;
 }
@@ -96,10 +96,10 @@ export async function openWorkshop(): Promise<Workshop> {
         ...{ boot: { from: 'disk' }, disks: [], network: { mode: 'none' }, display: 'none', arguments: [] },
         ...change,
       }),
-    async guest({ agent = false, append = '' } = {}) {
-      const guest = await buildSmallGuest(guestCache, { guestAgent: agent });
+    async guest({ agent = false, ssh = false, append = '' } = {}) {
+      const guest = await buildSmallGuest(guestCache, { guestAgent: agent, ssh });
       await copyFile(guest.kernel, storage.imagePath('kernel'));
-      const initrd = agent ? 'initrd-agent' : 'initrd';
+      const initrd = `initrd${agent ? '-agent' : ''}${ssh ? '-ssh' : ''}`;
       await copyFile(guest.initrd, storage.imagePath(initrd));
       const words = `${smallGuestKernelArguments} ${append}`;
       return { boot: { from: 'kernel', kernel: 'images/kernel', initrd: `images/${initrd}`, append: words } };

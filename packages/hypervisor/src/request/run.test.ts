@@ -27,8 +27,11 @@ beforeAll(async () => {
 afterAll(() => workshop[Symbol.asyncDispose]());
 
 const local = createLocalStreamStrategy({ table: createProcessTable(), cgroups: null });
+/** crypt(3) of the password `it is mine`; MD5, since a guest without KVM takes long for better ones. */
+const hashOfPassword = '$1$vmoguest$UDvMQGdyQWr29z0oequ47/';
 const newStrategy = () => createVmRunStrategy({ driver: workshop.newDriver(), local });
 const request = {
+  ...{ login: null, seed: null },
   ...{ overlays: [], images: null, readySeconds: 60, channel: null },
   ...{ keepOnFailure: false, maxArtifactBytes: 1024 * 1024 },
 };
@@ -286,22 +289,59 @@ describe('a simulation request', () => {
   );
 
   it(
-    'starts the runner itself where the guest does not: by the guest agent, or at the console',
+    'starts the runner itself where the guest does not: by the guest agent, over SSH, or at the console',
     patience,
     async () => {
-      const [agent, serial] = await Promise.all([
-        ask(
-          { commands: [{ run: 'echo by the agent; exit 6' }] },
-          await workshop.guest({ agent: true, append: 'vmo.no_runner' }),
-        ),
-        ask({ commands: [{ run: 'echo typed; exit 7' }] }, await workshop.guest({ append: 'vmo.no_runner' })),
+      const id = MachineSpec.shape.id.parse(randomUUID());
+      const seed = `vms/${id}/seed.raw`;
+      const slow = { ...request, readySeconds: 110 };
+      const overSsh: Partial<MachineSpec> = {
+        id,
+        ...(await workshop.guest({ ssh: true, append: 'vmo.no_runner' })),
+        disks: [
+          MachineSpec.shape.disks.element.parse({
+            ...{ id: randomUUID(), file: seed, format: 'raw', readOnly: true },
+          }),
+        ],
+        network: { mode: 'user', restrict: true, forward: [22] },
+        request: { ...slow, channel: 'ssh', login: { user: 'root', password: null }, seed },
+      };
+      const atLogin: Partial<MachineSpec> = {
+        ...(await workshop.guest({ append: `vmo.no_runner vmo.login=${hashOfPassword}` })),
+        request: { ...slow, login: { user: 'root', password: 'it is mine' } },
+      };
+      const commands = (words: string, code: number) => ({
+        commands: [{ run: `echo ${words}; echo ${words} failed >&2; exit ${code}` }],
+      });
+      const channels = await Promise.all([
+        ask(commands('by the agent', 6), await workshop.guest({ agent: true, append: 'vmo.no_runner' })),
+        ask(commands('over SSH', 7), overSsh),
+        ask(commands('typed', 8), await workshop.guest({ append: 'vmo.no_runner' })),
+        ask(commands('logged in', 9), atLogin),
       ]);
-      expect(await agent.end).toMatchObject({ kind: 'exited', exitCode: 6 });
-      expect((await agent.read('stdout')).toString()).toBe('by the agent\n');
-      expect(agent.progress.at(-1)?.channel).toBe('guest-agent');
-      expect(await serial.end).toMatchObject({ kind: 'exited', exitCode: 7 });
-      expect((await serial.read('stdout')).toString()).toBe('typed\n');
-      expect(serial.progress.at(-1)?.channel).toBe('serial');
+      const ends = [];
+      for (const asked of channels) {
+        ends.push({
+          end: await asked.end,
+          stdout: (await asked.read('stdout')).toString(),
+          stderr: (await asked.read('stderr')).toString(),
+          channel: asked.progress.at(-1)?.channel,
+        });
+      }
+      const expected = (channel: string, words: string, exitCode: number) => ({
+        end: { kind: 'exited', exitCode },
+        ...{ channel, stdout: `${words}\n`, stderr: `${words} failed\n` },
+      });
+      expect(ends).toMatchObject([
+        expected('guest-agent', 'by the agent', 6),
+        expected('ssh', 'over SSH', 7),
+        expected('serial', 'typed', 8),
+        expected('serial', 'logged in', 9),
+      ]);
+      const console = (await channels[3].read('boot')).toString();
+      expect(console).toContain('guest login: root');
+      expect(console).not.toContain('it is mine');
+      expect(await leftInStorage()).toEqual([]);
     },
   );
 });

@@ -103,7 +103,7 @@ export class RequestRun implements Run {
 
   async #start(): Promise<void> {
     const { id, driver, request, spec } = this.#options;
-    const options = { id, driver, channel: request.channel, notice: spec.notice };
+    const options = { id, driver, request, notice: spec.notice };
     const { signal } = this.#found;
     try {
       await startRunner({ ...options, bootFile: join(spec.directory, 'boot') }, signal);

@@ -1,15 +1,15 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { gzipSync } from 'node:zlib';
-import { lineText } from '@vmo/ansi';
 import type { MachineRequest } from '@vmo/contract';
-import { DriverError, type Driver, type Machine } from '../driver.ts';
+import { DriverError, type Driver } from '../driver.ts';
+import { createConsoleLogin } from './console-login.ts';
 import { runner } from './runner.ts';
+import { startOverSsh } from './ssh.ts';
 
 export interface StartingOptions {
   id: string;
   driver: Driver;
-  channel: MachineRequest['channel'];
+  request: Pick<MachineRequest, 'channel' | 'login'>;
   /** What the serial console has said. */
   bootFile: string;
   /** It did not work, in words. */
@@ -21,19 +21,26 @@ const everyMs = 1_000;
 const ownRunnerMs = 4_000;
 /** A console has asked when it has said nothing since. */
 const quietMs = 2_000;
-/** A terminal holds 4,095 bytes for a shell that is busy, and loses what is more. */
-const typedBytes = 1_000;
-const typedMs = 250;
 const tailBytes = 2_000;
-const prompt = /^.{0,100}[#$]\s*$/;
 
 /**
- * For guests that do not start the runner themselves: has the guest agent start it, or types it at a console where a
- * shell waits. A second runner finds the ports taken and ends, so nothing depends on who is first.
+ * For guests that do not start the runner themselves: has the guest agent start it, logs in over SSH, or types it at a
+ * console. A second runner finds the ports taken and ends, so nothing depends on who is first.
  */
 export async function startRunner(options: StartingOptions, signal: AbortSignal): Promise<void> {
-  const { driver, id, channel, bootFile, notice } = options;
-  if (channel === 'runner' || channel === 'ssh') return;
+  const { channel, login } = options.request;
+  if (channel === 'runner') return;
+  const may = (one: MachineRequest['channel']) => channel === null || channel === one;
+  await Promise.all([
+    may('guest-agent') || may('serial') ? byAgentOrConsole(options, signal) : undefined,
+    may('ssh') && login ? bySsh(options, login, signal) : undefined,
+  ]);
+}
+
+async function byAgentOrConsole(options: StartingOptions, signal: AbortSignal): Promise<void> {
+  const { driver, id, bootFile, notice, request } = options;
+  const { channel } = request;
+  const console = createConsoleLogin(request.login, notice);
   let isAgentTried = channel === 'serial';
   let isTyped = channel === 'guest-agent';
   let last = { end: '', since: Date.now() };
@@ -49,13 +56,8 @@ export async function startRunner(options: StartingOptions, signal: AbortSignal)
         if (channel === null) await delay(ownRunnerMs, undefined, { signal });
         await machine.startInGuest(runner, '--by-guest-agent');
         isTyped = true;
-      } else if (
-        !isTyped &&
-        asks(end) &&
-        Date.now() - last.since > (channel === null ? ownRunnerMs : quietMs)
-      ) {
-        isTyped = true;
-        await type(machine, signal);
+      } else if (!isTyped && Date.now() - last.since > patienceOf(channel, console.isIn)) {
+        isTyped = await console.answer(end, machine, signal);
       }
     } catch (error) {
       if (!(error instanceof DriverError)) throw error;
@@ -64,7 +66,29 @@ export async function startRunner(options: StartingOptions, signal: AbortSignal)
   }
 }
 
-const asks = (end: string): boolean => prompt.test(lineText(end.split(/\r?\n|\r/).at(-1) ?? ''));
+const patienceOf = (channel: MachineRequest['channel'], isIn: boolean): number =>
+  channel === null && !isIn ? ownRunnerMs : quietMs;
+
+async function bySsh(
+  { driver, id, notice, request }: StartingOptions,
+  { user }: NonNullable<MachineRequest['login']>,
+  signal: AbortSignal,
+): Promise<void> {
+  const afterSeconds = request.channel === null ? ownRunnerMs / 1000 : 0;
+  let said = '';
+  while (!signal.aborted) {
+    await delay(everyMs, undefined, { signal });
+    const access = await driver.sshAccess(id).catch(() => null);
+    if (!access) continue;
+    const problem = await startOverSsh({ user, access, script: runner, afterSeconds }, signal);
+    if (problem === null) return;
+    // Until the guest listens, QEMU closes every connection: nothing that anybody needs to know.
+    if (problem !== said && !/Connection (closed|reset|timed out)|timed out|banner/i.test(problem)) {
+      notice(`SSH into the guest: ${problem}`);
+    }
+    said = problem;
+  }
+}
 
 async function tailOf(path: string): Promise<string> {
   await using file = await open(path, 'r');
@@ -72,23 +96,4 @@ async function tailOf(path: string): Promise<string> {
   const buffer = Buffer.alloc(Math.min(size, tailBytes));
   await file.read(buffer, 0, buffer.length, size - buffer.length);
   return buffer.toString('utf8');
-}
-
-/** Packed, since every byte is typed; without echo, so that the console shows little of it. */
-async function type(machine: Machine, signal: AbortSignal): Promise<void> {
-  const packed = gzipSync(runner, { level: 9 }).toString('base64').replaceAll(/.{72}/g, '$&\n');
-  const script = '/tmp/vmo-script';
-  const as = '$([ "$(id -u)" = 0 ] || echo sudo -n)';
-  const text = [
-    `base64 -d <<'END' | gzip -dc >${script}`,
-    packed,
-    'END',
-    `${as} setsid sh ${script} --by-serial </dev/null >/dev/null 2>&1 &`,
-    '',
-  ].join('\n');
-  await machine.input(' stty -echo 2>/dev/null\n');
-  for (let at = 0; at < text.length; at += typedBytes) {
-    await delay(typedMs, undefined, { signal });
-    await machine.input(text.slice(at, at + typedBytes));
-  }
 }

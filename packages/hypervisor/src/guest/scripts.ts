@@ -65,6 +65,7 @@ echo "vmo-guest ready: $(uname -srm), up $up s"
 [ -z "$login" ] || sed -i "s|^root:x:|root:$login:|" /etc/passwd
 [ ! -x /bin/take-seed ] || take-seed &
 [ -z "$request" ] || [ -n "$runner" ] || setsid vmo-runner --wait < /dev/null > /dev/console 2>&1 &
+[ -z "$request" ] || modprobe -q pvpanic_pci &
 if [ -n "$run" ]; then
   echo "$run" | base64 -d > /run/command
   sh /run/command

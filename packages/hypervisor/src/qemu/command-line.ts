@@ -46,7 +46,8 @@ export function buildArguments(line: CommandLine): string[] {
     ...['-smp', option(null, { cpus: spec.cpus, maxcpus: Math.max(spec.cpus, spec.maxCpus) })],
     ...memory(spec, features.virtioMem),
     ...consoles(spec),
-    ...(spec.request ? runnerPorts : []),
+    // A panic is told even where the kernel's words do not come to the console.
+    ...(spec.request ? [...runnerPorts, '-device', 'pvpanic-pci'] : []),
     ...rootPorts(spec.disks.length),
     ...disks(line),
     ...boot(spec),

@@ -100,6 +100,9 @@ describe('a simulation request', () => {
         { run: 'seq 1 200000 | tee /dev/stderr | sha256sum; exit 0' },
         { run: 'kill -KILL $$' },
         { run: 'echo "$WORDS"; cat /etc/given; sleep 30 & echo $(( 6 * 7 ))' },
+        // The runner keeps its own few bytes there.
+        { run: 'cat /dev/zero >/run/full 2>/dev/null' },
+        { run: 'df /run | grep -c 100%; rm /run/full' },
       ],
       stopOnFailure: false,
       env: { WORDS: `it's "quoted"\n$HOME \\ \`x\` two` },
@@ -110,7 +113,7 @@ describe('a simulation request', () => {
     const stderr = await asked.read('stderr');
     const numbers = Buffer.from(Array.from({ length: 200_000 }, (_, index) => `${index + 1}\n`).join(''));
     expect(stderr.equals(Buffer.concat([Buffer.from('err\n'), numbers]))).toBe(true);
-    const words = `it's "quoted"\n$HOME \\ \`x\` two\nit's given\n42\n`;
+    const words = `it's "quoted"\n$HOME \\ \`x\` two\nit's given\n42\n1\n`;
     const expected = [
       Buffer.from('out\n\0'),
       Buffer.from([0xff]),
@@ -124,6 +127,8 @@ describe('a simulation request', () => {
       { status: 'done', exitCode: 0, stderrBytes: numbers.length },
       { status: 'failed', exitCode: 137, stdoutBytes: 0 },
       { status: 'done', exitCode: 0, stdoutBytes: 44 },
+      { status: 'failed', exitCode: 1, stdoutBytes: 0 },
+      { status: 'done', exitCode: 0, stdoutBytes: 2 },
     ]);
     expect(await leftInStorage()).toEqual([]);
   });
@@ -174,14 +179,20 @@ describe('a simulation request', () => {
   });
 
   it(
-    'says what became of a guest that boots again, that panics, and that is never ready',
+    'says what became of a guest that boots again, that panics, also without a word, and that is never ready',
     patience,
     async () => {
       const kernel = boot.boot.from === 'kernel' ? boot.boot : null;
       if (!kernel) throw new Error('the small guest has a kernel');
-      const [again, panicked, silent] = await Promise.all([
+      const [again, panicked, mute, silent] = await Promise.all([
         ask({ commands: [{ run: 'echo before; reboot -f; sleep 60' }] }),
         ask({ commands: [{ run: 'true' }, { run: 'echo c >/proc/sysrq-trigger' }] }),
+        ask({
+          commands: [
+            { run: 'modprobe pvpanic_pci && echo N >/sys/class/tty/ttyS0/console' },
+            { run: 'echo c >/proc/sysrq-trigger' },
+          ],
+        }),
         ask(
           { commands: [{ run: 'true' }] },
           {
@@ -199,6 +210,11 @@ describe('a simulation request', () => {
         kind: 'failed',
         reason: words(/^the guest's kernel panicked while command 2 of 2 ran: Kernel panic - not syncing: /),
       });
+      expect(await mute.end).toMatchObject({
+        kind: 'failed',
+        reason: words(/^the guest's kernel panicked while command 2 of 2 ran: /),
+      });
+      expect((await mute.read('boot')).toString()).not.toContain('Kernel panic');
       expect(panicked.progress.at(-1)?.commands.map(({ status }) => status)).toEqual(['done', 'failed']);
       expect(await silent.end).toMatchObject({
         kind: 'failed',
@@ -252,7 +268,8 @@ describe('a simulation request', () => {
       const base = workshop.storage.imagePath('base.qcow2');
       await execute('qemu-img', ['create', '-q', '-f', 'qcow2', base, '16M']);
       const before = await readFile(base);
-      const run = 'mke2fs /dev/vda >/dev/null && mount -t ext4 /dev/vda /mnt && echo kept >/mnt/file; exit 1';
+      const make = 'mke2fs /dev/vda >/dev/null && mount -t ext4 /dev/vda /mnt && echo kept >/mnt/file';
+      const run = `${make}; cat /dev/zero >/mnt/full; exit 1`;
       const start = (keepOnFailure: boolean) => {
         const id = MachineSpec.shape.id.parse(randomUUID());
         const file = `vms/${id}/root.qcow2`;
@@ -276,6 +293,7 @@ describe('a simulation request', () => {
       const [kept, gone] = await Promise.all([start(true), start(false)]);
       expect(await kept.end).toMatchObject({ kind: 'exited', exitCode: 1 });
       expect(await gone.end).toMatchObject({ kind: 'exited', exitCode: 1 });
+      expect((await kept.read('stderr')).toString()).toContain('No space left on device');
       expect((await readFile(base)).equals(before)).toBe(true);
       const folder = workshop.storage.vmDirectory(idOf(kept));
       expect(kept.progress.at(-1)).toMatchObject({ kept: true, keptIn: folder });

@@ -71,6 +71,10 @@ export class RequestRun implements Run {
   /** The time of the host when the guest booted. */
   #bootedAt: number | null;
   #sends = 0;
+  /** The machine is listened to; what it tells while nobody does is lost, and the console has to do. */
+  #listening: 'not' | 'soon' | 'yes' = 'not';
+  #stopListening: () => void = () => undefined;
+  #hasPanicked = false;
   /** Why it is being ended, by us. */
   #problem: string | null = null;
   #ending: Promise<unknown> | null = null;
@@ -116,6 +120,7 @@ export class RequestRun implements Run {
   #look(): void {
     if (this.#detached) return;
     const { report } = this.#report;
+    if (this.#listening === 'not') void this.#listen();
     if (this.#read()) void this.#tell(false, []);
     if (report.hellos > 0) this.#stopWaiting();
     if (report.over || report.refused !== null) this.#turnOff();
@@ -124,6 +129,18 @@ export class RequestRun implements Run {
       this.#send();
     const panic = this.#panic.look();
     if (panic !== null) this.#fail(`the guest's kernel panicked while ${this.#where()}: ${panic}`);
+  }
+
+  async #listen(): Promise<void> {
+    const { driver, id } = this.#options;
+    this.#listening = 'soon';
+    // Where it does not answer yet, the next words of the guest have it tried again.
+    const machine = await driver.connect(id).catch(() => null);
+    this.#listening = machine ? 'yes' : 'not';
+    if (!machine || this.#detached) return;
+    this.#stopListening = machine.onEvent(({ name }) => {
+      if (name === 'GUEST_PANICKED') this.#hasPanicked = true;
+    });
   }
 
   /** @returns whether the report has grown */
@@ -276,7 +293,8 @@ export class RequestRun implements Run {
     if (end.exitCode !== 0)
       return failed(`QEMU ended with exit code ${end.exitCode}: ${said ?? 'it said nothing'}`);
     const console = await lastWords(join(spec.directory, 'boot'));
-    return failed(`the machine ended while ${this.#where()}${console === null ? '' : `: ${console}`}`);
+    const what = this.#hasPanicked ? "the guest's kernel panicked" : 'the machine ended';
+    return failed(`${what} while ${this.#where()}${console === null ? '' : `: ${console}`}`);
   }
 
   places(): readonly LogPlace[] {
@@ -308,6 +326,7 @@ export class RequestRun implements Run {
     this.#detached = true;
     this.#stopWaiting();
     this.#stopWatching();
+    this.#stopListening();
     this.#control.close();
   }
 

@@ -34,6 +34,8 @@ export interface MachineFilesOptions {
   cache: ImageCache;
 }
 
+/** Told at once; the others when these are gone. */
+const maxLeft = 500;
 const Needed = z.array(Sha256);
 
 /** @throws Error where it cannot be made */
@@ -91,7 +93,7 @@ export async function createMachineFiles(options: MachineFilesOptions): Promise<
 
     async left() {
       const ids = (await readdir(machines)).flatMap((name) => JobId.safeParse(name).data ?? []);
-      return [...new Set([...ids, ...needed.keys()])].filter((id) => !active.has(id));
+      return [...new Set([...ids, ...needed.keys()])].filter((id) => !active.has(id)).slice(0, maxLeft);
     },
 
     async discard(jobIds) {

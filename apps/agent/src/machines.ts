@@ -8,6 +8,9 @@ import { createImageCache } from './image-cache.ts';
 import { createMachineFiles, type MachineFiles } from './machine-files.ts';
 import type { HttpAgentApi } from './http-api.ts';
 
+/** What a renewal has room for. */
+const maxAnnounced = 1_000;
+
 /** QEMU and the storage of an agent that is a program of its own. */
 export interface Machines {
   strategy: Strategy;
@@ -61,7 +64,7 @@ export async function createMachines({
   return {
     files,
     strategy: createVmRunStrategy({ driver: host.driver, local }),
-    offer: () => accelerators && { accelerators, images: cache.list() },
+    offer: () => accelerators && { accelerators, images: cache.list().slice(0, maxAnnounced) },
 
     async look() {
       const missing = host.missing();

@@ -91,7 +91,7 @@ export const AgentReport = z.strictObject({
   leaving: z.boolean().describe('It was asked to end, and takes no more jobs'),
   left: z
     .array(JobId)
-    .max(10_000)
+    .max(1000)
     .default([])
     .describe('Requests that it does not run, and of whose machines it has files'),
 });

@@ -1,27 +1,32 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
 import { createHttpAgentApi } from '@vmo/agent';
 import {
   agentContractVersion,
   CodedError,
+  JobId,
+  MachineSpec,
   perStream,
   type AgentApi,
   type AgentCapacity,
   type FreePlaces,
   type Job,
-  type JobId,
   type JobRef,
   type JobSubmission,
   type RunOutcome,
   type SpoolChunk,
 } from '@vmo/contract';
+import { findProgram, findSmallGuestParts } from '@vmo/hypervisor';
 import { startTestServer } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
 import { freeJobs, owner, startCockpit } from './harness.test.support.ts';
 
+const isThere = findProgram('qemu-system-x86_64') !== null && (await findSmallGuestParts()).missing === null;
+
 const capacity: AgentCapacity = {
-  slots: { jobs: 10, vms: 0, requests: 0 },
-  ...{ cpus: 8, memoryMib: 1024, accelerators: ['tcg'], images: [], fetchesImages: false },
+  slots: { jobs: 10, vms: 0, requests: 1 },
+  ...{ cpus: 8, memoryMib: 1024, accelerators: ['tcg'], images: [], fetchesImages: true },
 };
 
 /** One form of the contract, and the way around it. */
@@ -34,7 +39,26 @@ interface Form extends AsyncDisposable {
   cancel(jobId: JobId): Promise<Job>;
   stdout(jobId: JobId): Promise<Buffer>;
   systemText(jobId: JobId): Promise<string>;
+  /** Of a machine of two images, with {@link plan}. */
+  submitRequest(): Promise<JobId>;
+  artifact(jobId: JobId, sizeBytes: number): Promise<Buffer>;
 }
+
+const plan = {
+  commands: [{ run: 'cat /etc/words' }],
+  ...{ stopOnFailure: true, env: { A: 'b' }, artifacts: ['/etc/words'] },
+  files: [{ path: '/etc/words', mode: '644', base64: Buffer.from('words').toString('base64') }],
+};
+const machine = (id: JobId) =>
+  MachineSpec.parse({
+    ...{ id, name: 'request', cpus: 1, maxCpus: 1, memoryMib: 256, maxMemoryMib: 256, disks: [] },
+    boot: { from: 'kernel', kernel: 'images/kernel', initrd: 'images/initrd', append: '' },
+    ...{ network: { mode: 'user', restrict: false, forward: [] }, display: 'none', arguments: [] },
+    request: {
+      images: ['kernel', 'initrd'].map((name) => ({ name, sha256: 'a'.repeat(64), sizeBytes: 1 })),
+      ...{ overlays: [], readySeconds: 60, channel: null, keepOnFailure: false, maxArtifactBytes: 1024 },
+    },
+  });
 
 async function inProcess(): Promise<Form> {
   const cockpit = await startCockpit({ withAgent: false });
@@ -46,6 +70,17 @@ async function inProcess(): Promise<Form> {
     cancel: (jobId) => cockpit.jobs.cancel(owner, jobId),
     stdout: (jobId) => cockpit.bytes(jobId, 'stdout'),
     systemText: async (jobId) => (await cockpit.systemLines(jobId)).join('\n'),
+    async submitRequest() {
+      const id = JobId.parse(newId());
+      const rest = { timeout: 60, priority: 0, retries: 0, idempotencyKey: null, isHeld: false };
+      await cockpit.jobs.submitMachine(
+        owner,
+        { vmId: null, spec: machine(id), command: 'a request', request: { id, plan, ...rest } },
+        () => Promise.resolve(),
+      );
+      return id;
+    },
+    artifact: async (jobId, sizeBytes) => buffer(await cockpit.jobs.readArtifact(jobId, 0, sizeBytes)),
     [Symbol.asyncDispose]: () => cockpit[Symbol.asyncDispose](),
   };
 }
@@ -78,6 +113,18 @@ async function overHttp(): Promise<Form> {
     cancel: async (jobId) => (await client.call('cancelJob', { body: { jobId } })).job,
     stdout: (jobId) => read(jobId, 'stdout'),
     systemText: async (jobId) => (await read(jobId, 'system')).toString(),
+    async submitRequest() {
+      const { commands, artifacts, env } = plan;
+      const body = {
+        ...{ vm_name: 'small-guest', commands: commands.map(({ run }) => run), env, artifacts },
+        files: [{ path: '/etc/words', content: 'words' }],
+      };
+      return (await client.call('submitRequest', { body })).uuid;
+    },
+    async artifact(jobId) {
+      const params = { requestId: jobId, index: 0 };
+      return Buffer.from(await (await client.download('getArtifact', { params })).arrayBuffer());
+    },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
@@ -151,6 +198,44 @@ describe.each([
     expect(await form.systemText(id)).toMatch(/^true\nin the middle\nexit 0/);
     expect(await form.api.assigned()).toEqual([]);
   });
+
+  it.skipIf(!isThere)(
+    'brings a simulation request to its end: its machine, its plan, what it says and gives',
+    async () => {
+      const id = await form.submitRequest();
+      expect(await form.api.claim(freeJobs(5))).toEqual([]);
+      const [job] = await form.api.claim({ ...freeJobs(0), requests: 1 });
+      const needs = { cpus: 1, memoryMib: 256 };
+      expect(job).toMatchObject({ id, type: 'vm', place: 'requests', attempt: 1, needs });
+      const { boot, request } = MachineSpec.parse(job?.vm);
+      // Everything that it is made of, so that it can be made anywhere.
+      expect(request?.images?.map(({ name }) => `images/${name}`)).toEqual(
+        boot.from === 'kernel' && [boot.kernel, boot.initrd],
+      );
+      const ref = { jobId: id, fence: job?.fence ?? 0 };
+      expect(await form.api.plan(ref)).toMatchObject({
+        ...{ stopOnFailure: true, env: { A: 'b' }, files: plan.files, artifacts: ['/etc/words'] },
+        commands: [{ run: 'cat /etc/words' }],
+      });
+      expect(await form.api.started(ref, new Date(), ['it runs'])).toBe(true);
+      const at = new Date().toISOString();
+      const command = { status: 'failed' as const, exitCode: 3, startedAt: at, finishedAt: at };
+      const artifacts = [{ index: 0, sizeBytes: 6, isFolder: false, reason: null }];
+      const told = { channel: 'runner' as const, readyAt: at, artifacts, kept: true, keptIn: '/there' };
+      const commands = [{ ...command, stdoutBytes: 5, stderrBytes: 0 }];
+      const piece = (offset: number, text: string) =>
+        form.api.artifact(ref, { index: 0, offset, bytes: Buffer.from(text) });
+      // A piece that comes again changes nothing.
+      for (const text of ['abc', 'abc']) expect(await piece(0, text)).toBe(true);
+      expect(await piece(3, 'def')).toBe(true);
+      expect(await form.api.progress(ref, { ...told, commands })).toBe(true);
+      const failed = outcome({ status: 'failed', exitCode: 3, reason: 'exit code 3' });
+      expect(await form.api.finish(ref, failed, nothing)).toMatchObject({ status: 'accepted' });
+      expect(await form.get(id)).toMatchObject({ status: 'failed', exitCode: 3 });
+      expect((await form.artifact(id, 6)).toString()).toBe('abcdef');
+      expect(await form.api.artifact(ref, { index: 0, offset: 0, bytes: Buffer.from('x') })).toBe(false);
+    },
+  );
 
   it('answers a gap with where to go on, and leaves out what it is told to', async () => {
     const ref = await take();

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError, type Disk, type DiskId, type Image, type VmOperation } from '@vmo/contract';
+import { CodedError, isFinal, type Disk, type DiskId, type Image, type VmOperation } from '@vmo/contract';
 import { mountTmpfs, startTestServer, until, type TestServer, type Tmpfs } from '@vmo/testkit';
 import { expect, it } from 'vitest';
 import { figuresOf } from './support/figures.ts';
@@ -120,4 +120,51 @@ it('F8: a full disk of the storage is told by code, leaves nothing half made, an
   const ready = await settled(server, again.disk.id);
   expect(ready).toMatchObject({ state: 'ready', code: null, reason: null, image: null });
   expect((await stat(join(storage, 'disks', `${ready.id}.qcow2`))).size).toBeGreaterThan(6 * mib - 1);
+});
+
+it('F8: a request whose disk finds no space on the host ends with that as its reason, and leaves nothing', async () => {
+  const mount: { disk?: Tmpfs } = {};
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(
+    await startTestServer({
+      prepare: async (dataDirectory) => {
+        mount.disk = await mountTmpfs(join(dataDirectory, 'storage'), 64);
+      },
+    }),
+  );
+  const { disk } = mount;
+  if (!disk) throw new Error('the disk was not mounted');
+  stack.use(disk);
+  // Builds the small guest.
+  const held = { vm_name: 'small-guest', commands: 'true', hold: true };
+  const { uuid: unused } = await server.client.call('submitRequest', { body: held });
+  await server.client.call('deleteRequest', { params: { requestId: unused } });
+  const boot = { from: 'kernel', kernel: 'small-guest.kernel', initrd: 'small-guest.initrd' } as const;
+  const { operation } = await server.client.call('createVm', {
+    body: {
+      ...{ name: 'large', memoryMib: 256, diskSizeBytes: 512 * mib, start: false },
+      boot: { ...boot, append: 'console=ttyS0 quiet cryptomgr.notests' },
+    },
+  });
+  expect(await ended(server, operation)).toMatchObject({ status: 'done' });
+  const commands = ['echo before', 'cat /dev/urandom >/dev/vda'];
+  const { uuid } = await server.client.call('submitRequest', {
+    body: { vm_name: 'large', commands, keep_on_failure: true },
+  });
+  const request = await until(
+    'the request to end',
+    async () => {
+      const now = await server.client.call('getRequest', { params: { requestId: uuid } });
+      return isFinal(now.status) && now;
+    },
+    { timeoutMs: 90_000, everyMs: 200 },
+  );
+  expect(request).toMatchObject({
+    status: 'failed',
+    message: 'no space is left on this host for its disk, while command 2 of 2 ran',
+    results: [{ status: 'done' }, { status: 'failed', exit_code: null }],
+  });
+  await server.client.call('deleteRequest', { params: { requestId: uuid } });
+  const root = join(disk.path, 'vms');
+  await until('its folder to go', async () => !(await readdir(root)).includes(uuid));
 });

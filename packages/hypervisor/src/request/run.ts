@@ -138,8 +138,11 @@ export class RequestRun implements Run {
     const machine = await driver.connect(id).catch(() => null);
     this.#listening = machine ? 'yes' : 'not';
     if (!machine || this.#detached) return;
-    this.#stopListening = machine.onEvent(({ name }) => {
+    this.#stopListening = machine.onEvent(({ name, words }) => {
       if (name === 'GUEST_PANICKED') this.#hasPanicked = true;
+      // QEMU then has the guest stand still until somebody makes room: nobody would know why.
+      if (name === 'BLOCK_IO_ERROR' && words.includes('No space left'))
+        this.#fail(`no space is left on this host for its disk, while ${this.#where()}`);
     });
   }
 

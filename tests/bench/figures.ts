@@ -1,8 +1,8 @@
-type Unit = 'ms' | 'MB/s' | 'MB' | 's' | '×' | 'bytes' | '/s';
+type Unit = 'ms' | 'MB/s' | 'MB' | 's' | '×' | 'bytes' | '/s' | 'logs' | 'requests' | 'in all';
 
 /** What a figure is to reach; `share` 0.5 is the median, 0.99 the 99th percentile, 1 the worst. */
 export interface Target {
-  share: 0 | 0.5 | 0.99 | 1;
+  share: 0 | 0.5 | 0.95 | 0.99 | 1;
   atMost?: number;
   atLeast?: number;
 }
@@ -47,6 +47,7 @@ const isReached = (values: readonly number[], { share, atMost, atLeast }: Target
 const shareNames = new Map([
   [0, 'min'],
   [0.5, 'p50'],
+  [0.95, 'p95'],
   [0.99, 'p99'],
   [1, 'max'],
 ]);

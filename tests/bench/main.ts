@@ -15,6 +15,8 @@ import { loadPart } from './load.ts';
 import { viewerPart } from './log-viewer.ts';
 import { memoryPart } from './memory.ts';
 import { machineWords, words, writeDocs, writeReport, type Report } from './report.ts';
+import { requestApiPart, requestFloodPart } from './requests-load.ts';
+import { requestsPart } from './requests.ts';
 import { startPart } from './start.ts';
 import { throughputPart } from './throughput.ts';
 import { vmsPart } from './vms.ts';
@@ -31,6 +33,9 @@ const parts: readonly Part[] = [
   historyPart,
   vmsPart,
   claimsPart,
+  requestsPart,
+  requestApiPart,
+  requestFloodPart,
 ];
 
 function fail(message: string): never {

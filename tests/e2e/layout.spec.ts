@@ -1,3 +1,4 @@
+import { expectAccessible } from './accessible.ts';
 import { anotherBrowser, chooseWorkspace, expect, rowWith, submit, finished, test, jobUrl } from './story.ts';
 import type { Locator, Page } from '@playwright/test';
 
@@ -102,8 +103,15 @@ for (const viewport of sizes) {
       for (const part of [target, log, row]) await expect(part).toBeInViewport();
       await expectWellLaidOut(page, 'jobs');
     }
+    const isPhone = viewport.width < 640;
+    if (isPhone) {
+      await page.getByRole('button', { name: 'Pages, now Jobs' }).click();
+      await expect(page.getByRole('navigation', { name: 'Pages' }).getByRole('link')).toHaveCount(6);
+      await expectAccessible(page, 'the pages');
+    }
     await page.getByRole('link', { name: 'Hosts', exact: true }).click();
     await expect(page.getByRole('heading', { name: 'Hosts' })).toBeVisible();
+    if (isPhone) await expect(page.getByRole('button', { name: 'Pages, now Hosts' })).toBeVisible();
     await expectWellLaidOut(page, 'hosts');
     await page.getByRole('button', { name: 'Settings' }).click();
     const dialog = page.getByRole('dialog', { name: 'Settings' });

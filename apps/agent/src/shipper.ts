@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   machineRequestOf,
   perStream,
+  sameOffsets,
   SpoolStream,
   totalBytes,
   type AgentApi,
@@ -158,10 +159,9 @@ export class Shipper {
       for (;;) {
         this.#changed = false;
         const last = this.#ended;
-        if (await this.#shipNext(last)) {
-          this.#balance(run);
-          continue;
-        }
+        const hasShipped = await this.#shipNext(last);
+        this.#balance(run);
+        if (hasShipped) continue;
         if (last) return last;
         if (this.#lettingGo) return null;
         await this.#untilChanged();
@@ -169,7 +169,7 @@ export class Shipper {
     } finally {
       stopWatching();
       // A cockpit that goes leaves no job standing.
-      if (this.#suspended && !this.#ended) await this.#resume(run).catch(() => undefined);
+      if (this.#suspended && !this.#ended) await this.#resume(run, 'the cockpit ends').catch(() => undefined);
     }
   }
 
@@ -296,7 +296,7 @@ export class Shipper {
       if (!(await runDirectoryExists(marker))) {
         await writeFile(marker, '', { mode: 0o600 });
         note(
-          `the log comes near its limit of ${bytesInWords(limits.maxLogBytes)}: from here on, only the last part of the output is kept, and stored when the job ends`,
+          `the log comes near its limit of ${bytesInWords(limits.maxLogBytes)}: what comes now is stored when the job ends, and of too much only the last part`,
         );
       }
     }
@@ -308,8 +308,9 @@ export class Shipper {
   async #leaveOut(sizes: Offsets): Promise<boolean> {
     const { api, ref, directory, limits, insist } = this.#options;
     const known = await readCut(directory);
-    if (known && totalBytes(known.from) !== totalBytes(this.#offsets)) return false;
-    if (!known && totalBytes(sizes) <= limits.maxLogBytes) return false;
+    if (known && (!sameOffsets(known.from, this.#offsets) || sameOffsets(known.from, known.to))) return false;
+    const left = totalBytes(sizes) - totalBytes(this.#offsets);
+    if (!known && left <= roomOf(limits, this.#offsets)) return false;
     // Written down first: who comes after us must cut at the same place.
     const cut = known ?? (await this.#chooseCut(sizes));
     if (!known) await writeCut(directory, cut);
@@ -343,7 +344,9 @@ export class Shipper {
   #balance(run: Run): void {
     // A console that is behind is no reason to stop a whole machine.
     if (isOwnMachine(this.#options.job)) return;
-    if (this.#closed || this.#balancing || this.#full || Date.now() - this.#balanced < balanceMs) return;
+    // Above the limit nothing waits to be stored before the end: nothing is there to stop the job for.
+    if (this.#full && !this.#suspended) return;
+    if (this.#closed || this.#balancing || Date.now() - this.#balanced < balanceMs) return;
     this.#balanced = Date.now();
     this.#balancing = this.#weigh(run)
       // The spool cannot be looked at now; whoever reads it says why.
@@ -357,7 +360,9 @@ export class Shipper {
     const { limits } = this.#options;
     const waiting = totalBytes(await this.sizes()) - totalBytes(this.#offsets);
     if (this.#suspended) {
-      if (waiting <= limits.lowWaterBytes) await this.#resume(run);
+      if (this.#full)
+        await this.#resume(run, 'the log is near its limit, and no more is stored before the end');
+      else if (waiting <= limits.lowWaterBytes) await this.#resume(run, 'the log has caught up');
     } else if (waiting > limits.highWaterBytes && !this.#ended && !this.#lettingGo) {
       await this.#suspend(run, waiting);
     }
@@ -376,14 +381,12 @@ export class Shipper {
     );
   }
 
-  async #resume(run: Run): Promise<void> {
+  async #resume(run: Run, why: string): Promise<void> {
     const since = this.#suspended?.since ?? Date.now();
     this.#suspended = null;
     await run.resume();
     await rm(this.#suspendedFile, { force: true });
-    this.#options.note(
-      `goes on (SIGCONT): the log has caught up after ${((Date.now() - since) / 1000).toFixed(1)} s`,
-    );
+    this.#options.note(`goes on (SIGCONT) after ${((Date.now() - since) / 1000).toFixed(1)} s: ${why}`);
   }
 
   async #untilChanged(): Promise<void> {

@@ -31,6 +31,8 @@ let connection: JobsConnection;
 let subscriptions: { afterSeq: number; socket: ServerSocket }[];
 let acknowledged: number[];
 let row: Job;
+/** After which event the newest output comes. */
+let newest: number;
 /** What the next subscription is refused with. */
 let refusal: SocketError | null;
 let beforeAnswer: (socket: ServerSocket) => void;
@@ -85,13 +87,15 @@ function jobRow(change: Partial<Job> = {}): Job {
 beforeEach(async () => {
   subscriptions = [];
   acknowledged = [];
+  newest = 0;
   refusal = null;
   row = jobRow();
   onSubscribe = beforeAnswer = () => undefined;
   http = createServer();
   io = new Server(http, { transports: ['websocket'] });
   io.of('/jobs').on('connection', (socket: ServerSocket) => {
-    socket.on('job:subscribe', ({ afterSeq = 0 }, ack) => {
+    socket.on('job:subscribe', ({ afterSeq: given = 0, newestBytes }, ack) => {
+      const afterSeq = newestBytes === undefined ? given : newest;
       if (refusal) {
         ack({ ok: false, error: refusal });
         refusal = null;
@@ -99,7 +103,8 @@ beforeEach(async () => {
       }
       subscriptions.push({ afterSeq, socket });
       beforeAnswer(socket);
-      ack({ ok: true, job: row, lastSeq: row.lastSeq });
+      const begins = newestBytes === undefined ? {} : { afterSeq };
+      ack({ ok: true, job: row, lastSeq: row.lastSeq, ...begins });
       onSubscribe(socket, afterSeq);
     });
     socket.on('job:ack', ({ seq }, ack) => {
@@ -149,6 +154,24 @@ test('events come in order, each once, whatever is repeated on the wire', async 
   const { seqs } = follow();
   await vi.waitFor(() => expect(seqs).toEqual([1, 2, 3, 4, 5]));
   expect(subscriptions).toHaveLength(1);
+});
+
+test('of a long log the newest can be had first: what was left out is told, and a reconnect goes on from there', async () => {
+  newest = 90;
+  onSubscribe = (socket, afterSeq) => send(socket, afterSeq + 1, afterSeq === 90 ? 92 : 94);
+  const seqs: number[] = [];
+  const leftOut: number[] = [];
+  connection.followJob({
+    jobId,
+    newestBytes: 1000,
+    onEvents: (events) => void seqs.push(...events.map(({ seq }) => seq)),
+    onSubscribed: (answer) => void leftOut.push(answer.leftOut),
+  });
+  await vi.waitFor(() => expect(seqs).toEqual([91, 92]));
+  subscriptions[0]?.socket.conn.close();
+  await vi.waitFor(() => expect(seqs).toEqual([91, 92, 93, 94]), 5000);
+  expect(subscriptions.map(({ afterSeq }) => afterSeq)).toEqual([90, 92]);
+  expect(leftOut).toEqual([90, 90]);
 });
 
 test('a row that overtakes the answer, whose own row is older, has the last word', async () => {

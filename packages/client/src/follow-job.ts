@@ -15,6 +15,8 @@ export interface FollowOptions {
   jobId: JobId;
   /** The last event that the caller has already; default 0: from the beginning. */
   afterSeq?: number;
+  /** Instead of `afterSeq`: begin with about so much of the newest output; `onSubscribed` says what was left out. */
+  newestBytes?: number;
   /** Terminal jobs: begin, and begin again after every reconnect, with the screen as it is. */
   screen?: boolean;
   /**
@@ -34,6 +36,8 @@ export interface FollowOptions {
   onSubscribed?: (answer: {
     job: Job;
     lastSeq: number;
+    /** With `newestBytes`: up to this event the log was left out; 0: nothing was. */
+    leftOut: number;
     screen: TerminalScreen | null;
     inControl: boolean;
   }) => void;
@@ -70,6 +74,8 @@ export function createFollower(
   const { jobId } = options;
   /** The last event taken from the wire (maybe still queued); the next one must be its successor. */
   let received = options.afterSeq ?? 0;
+  let { newestBytes } = options;
+  let leftOut = 0;
   let processed = received;
   let acknowledged = received;
   let unacknowledgedCharacters = 0;
@@ -102,12 +108,18 @@ export function createFollower(
     const mine = ++round;
     held = [];
     try {
-      const request = options.screen
-        ? { jobId, afterSeq: received, screen: true }
-        : { jobId, afterSeq: received };
-      const answer = await connection.command('job:subscribe', request);
+      // Once it has begun it goes on from what it has.
+      const from = newestBytes === undefined ? { afterSeq: received } : { newestBytes };
+      const answer = await connection.command('job:subscribe', {
+        ...{ jobId, ...from },
+        ...(options.screen ? { screen: true } : {}),
+      });
       if (isOver(mine)) return;
       const screen = answer.screen ?? null;
+      if (answer.afterSeq !== undefined) {
+        newestBytes = undefined;
+        leftOut = received = processed = acknowledged = answer.afterSeq;
+      }
       if (screen) {
         queue = [];
         received = processed = acknowledged = answer.lastSeq;
@@ -115,6 +127,7 @@ export function createFollower(
       options.onSubscribed?.({
         job: answer.job,
         lastSeq: answer.lastSeq,
+        leftOut,
         screen,
         inControl: answer.inControl ?? false,
       });

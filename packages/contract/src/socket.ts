@@ -50,6 +50,12 @@ export const socketCommands = {
     payload: z.strictObject({
       jobId: JobId,
       afterSeq: seq.optional().describe('Default 0: from the beginning'),
+      newestBytes: z
+        .int()
+        .min(1)
+        .max(16 * 1024 * 1024)
+        .optional()
+        .describe('Instead of afterSeq: begin with the newest output, about as much as this'),
       screen: z
         .boolean()
         .optional()
@@ -58,6 +64,10 @@ export const socketCommands = {
     answer: z.object({
       job: Job,
       lastSeq: z.int(),
+      afterSeq: z
+        .int()
+        .optional()
+        .describe('With newestBytes: what follows begins after this event; 0: nothing was left out'),
       screen: TerminalScreen.nullable().optional(),
       inControl: z.boolean().optional().describe('Terminal jobs: this socket may type'),
     }),

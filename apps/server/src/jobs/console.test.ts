@@ -94,6 +94,12 @@ it('a console that goes on for ever keeps its first part and its newest part, an
   expect(said.length).toBe(30 * 64 * kib);
   // Live all the time: the newest line is there.
   expect((await cockpit.bytes(id, 'boot')).toString().slice(-64)).toBe(said.slice(-64));
+  // And who looks at it need not read the rest.
+  const { events } = await cockpit.jobs.readEvents(id, await cockpit.jobs.seqBeforeNewest(id, 64 * kib), 500);
+  const newest = events.map(({ chunk }) => chunk).join('');
+  expect(newest.length).toBeGreaterThanOrEqual(64 * kib);
+  expect(newest.length).toBeLessThan(2 * 64 * kib);
+  expect(said.endsWith(newest)).toBe(true);
 
   talker.end();
   const job = await cockpit.when(id);

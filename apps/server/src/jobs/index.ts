@@ -27,7 +27,7 @@ import { createAgentApi } from './agent-api.ts';
 import { createArtifacts } from './artifacts.ts';
 import { readLines, type LinesRequest } from './lines.ts';
 import { createLog, type LogRange } from './log.ts';
-import { listPartitions } from './log-repository.ts';
+import { findSeqBeforeNewest, listPartitions } from './log-repository.ts';
 import { createSweep } from './lapsed.ts';
 import { resolvePlace, type PlaceDeps } from './place.ts';
 import { filterKnown, listThrowAway } from './repository.ts';
@@ -72,6 +72,8 @@ export interface Jobs {
   note(jobId: JobId, lines: readonly string[]): Promise<void>;
   /** Stored events after `afterSeq`, at most `limit` and about 1 MiB of output (always one when there is one). */
   readEvents(jobId: JobId, afterSeq: number, limit: number, maxBytes?: number): Promise<EventPage>;
+  /** The event after which about `bytes` of the newest output come. */
+  seqBeforeNewest(jobId: JobId, bytes: number): Promise<number>;
   /** Stored events of some streams; fewer than `limit` where they are large. */
   logEntries(jobId: JobId, range: LogRange): Promise<JobEvent[]>;
   /** The exact bytes of the given streams in order of seq. */
@@ -170,6 +172,7 @@ export function createJobs(deps: JobsDeps): Jobs {
     note: service.note,
     readEvents: async (jobId, afterSeq, limit, maxBytes) =>
       log.read(await service.find(jobId), afterSeq, limit, maxBytes),
+    seqBeforeNewest: async (jobId, bytes) => findSeqBeforeNewest(db, await service.find(jobId), bytes),
     logEntries: async (jobId, range) => log.entries(await service.find(jobId), range),
     rawLog: async (jobId, streams) => log.raw(await service.find(jobId), streams),
     lines: async (jobId, request) => readLines(db, await service.find(jobId), request),

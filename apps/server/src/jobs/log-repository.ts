@@ -252,6 +252,34 @@ export async function findSeqBefore(
   return row?.seq ?? 0;
 }
 
+/** Events that are looked at for the newest output, at most: a console that says much says it in large pieces. */
+const newestEvents = 5_000;
+
+/**
+ * The event after which about `bytes` of the newest output come; 0: no more than that was ever stored.
+ * Expected plan: idx_job_events_job_id_seq, backwards.
+ */
+export async function findSeqBeforeNewest(
+  db: Db,
+  job: Pick<JobRow, 'id' | 'created_at'>,
+  bytes: number,
+): Promise<number> {
+  const { rows } = await sql<{ first: number | null }>`
+    select min(seq) as first
+    from (
+      select seq, sum(size) over (order by seq desc rows unbounded preceding) - size as bytes_after
+      from (
+        select seq, size
+        from job_events
+        where job_id = ${job.id} and ts >= ${job.created_at}
+        order by seq desc
+        limit ${newestEvents}
+      ) as newest
+    ) as counted
+    where bytes_after < ${bytes}`.execute(db);
+  return Math.max((rows[0]?.first ?? 1) - 1, 0);
+}
+
 const partitionName = (day: string) => `job_events_${day.replaceAll('-', '')}`;
 
 /** Makes the partition of a day (`YYYY-MM-DD`, UTC) where it is missing. Several servers may do so at once. */

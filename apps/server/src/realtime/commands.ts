@@ -44,7 +44,7 @@ export interface CommandsDeps {
 export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): Commands {
   async function subscribe(
     client: Client,
-    { jobId, afterSeq = 0, screen: wantsScreen = false }: SocketPayload<'job:subscribe'>,
+    { jobId, afterSeq = 0, newestBytes, screen: wantsScreen = false }: SocketPayload<'job:subscribe'>,
     /** Its row, where it was made just now: nothing has been written yet. */
     created?: Job,
   ): Promise<CommandResult<'job:subscribe'>> {
@@ -56,6 +56,7 @@ export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): 
       const live = isTerminal && wantsScreen ? await jobs.terminal.screen(jobId) : null;
       if (live) await untilStored(jobId, live.offset);
       const first = live ? await jobs.terminal.eventsAfter(jobId, live.offset) : null;
+      const newest = newestBytes === undefined ? null : await jobs.seqBeforeNewest(jobId, newestBytes);
       if (wantsScreen && client.socket.connected) {
         if (isTerminal) control.enter(jobId, client);
         // Who may only look must not stand in the way of who may type.
@@ -67,13 +68,14 @@ export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): 
           job,
           // Output is stored before it is drawn, so the screen may be behind the log: what it does not show follows.
           lastSeq: first?.afterSeq ?? job.lastSeq,
+          ...(newest === null ? {} : { afterSeq: newest }),
           ...(wantsScreen ? { screen: live?.screen ?? null } : {}),
           ...(isTerminal ? { inControl: control.isInControl(jobId, client) } : {}),
           ...(job.type === 'vm' ? { inControl: consoles.isInControl(jobId, client) } : {}),
         },
         after: () => {
           for (const event of first?.events ?? []) client.sendEvent(event);
-          const from = first ? (first.events.at(-1)?.seq ?? first.afterSeq) : afterSeq;
+          const from = first ? (first.events.at(-1)?.seq ?? first.afterSeq) : (newest ?? afterSeq);
           delivery.start(from, Math.max(job.lastSeq, from));
           tellEnd(delivery, job);
         },

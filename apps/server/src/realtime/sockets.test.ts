@@ -207,6 +207,22 @@ describe('a log', () => {
     const whole = await log;
     expect(await rest).toEqual(whole.slice(2));
   });
+
+  it('begins with the newest output for who asks for no more, and says where', async () => {
+    const first = await connect();
+    const log = collect(first);
+    const job = await run(first, 'for i in 1 2 3; do echo $i; sleep 0.2; done');
+    const whole = await log;
+    const subscribe = async (newestBytes: number) => {
+      const socket = await connect();
+      const rest = collect(socket);
+      const answer = (await socket.emitWithAck('job:subscribe', { jobId: job.id, newestBytes })) as unknown;
+      return { answer, events: await rest };
+    };
+    const last = whole.length - 1;
+    expect(await subscribe(1)).toMatchObject({ answer: { afterSeq: last }, events: whole.slice(last) });
+    expect(await subscribe(1024)).toMatchObject({ answer: { afterSeq: 0 }, events: whole });
+  });
 });
 
 describe('a terminal', () => {

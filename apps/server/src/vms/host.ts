@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { copyFile, mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CodedError, type VmHost } from '@vmo/contract';
 import type { HostCapabilities } from '@vmo/hypervisor';
 import type { Logger } from '../kernel/logger.ts';
@@ -12,7 +13,10 @@ import type { Images } from './images.ts';
 const mib = 1024 * 1024;
 export const smallGuest = { kernel: 'small-guest.kernel', initrd: 'small-guest.initrd' } as const;
 
-const kvmWords = 'being tried: guests are booted with and without KVM, which takes some seconds; ask again';
+const kvmWords =
+  'What this machine can do is being tried: guests are booted with and without KVM, which takes some seconds';
+/** What is remembered is there within this time, and need not be asked for again. */
+const recallMs = 500;
 
 export interface HostDeps {
   hypervisor: Hypervisor;
@@ -92,9 +96,12 @@ export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
   }
 
   return {
-    /** At once: what is not known yet is being tried in the background. */
+    /** Almost at once: what is not known yet, nor remembered, is being tried in the background. */
     async get(): Promise<VmHost> {
-      if (!known && failure === null) begin(false);
+      if (!known && failure === null) {
+        begin(false);
+        await Promise.race([trial?.over, delay(recallMs, undefined, { ref: false })]);
+      }
       return describe();
     },
 

@@ -9,6 +9,8 @@ import { terminalTheme } from './terminal-theme.ts';
 
 /** Lines kept above the screen. */
 const scrollback = 10_000;
+/** Of a console that has said more, the newest is drawn: about what fits above the screen. */
+const newestConsoleBytes = 1024 * 1024;
 /** The program is told a new size when the window has not changed for this long, in milliseconds. */
 const resizePause = 80;
 /** A size that could not be measured or told yet – the program is just being started – is tried again after this. */
@@ -38,6 +40,8 @@ export class TerminalSession {
   /** Somebody tried to type without being in control. */
   refused = $state(false);
   size = $state.raw({ cols: 80, rows: 24 });
+  /** Serial only: what was said before is not drawn here. */
+  leftOut = $state(false);
 
   readonly #initial: Job;
   readonly #connection: JobsConnection;
@@ -48,6 +52,8 @@ export class TerminalSession {
    */
   #pastSeq = Infinity;
   #isPast = true;
+  /** What is drawn first may be the rest of a line, or of an escape sequence. */
+  #beginsInside = false;
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
   #subscription: JobSubscription | null = null;
@@ -116,11 +122,16 @@ export class TerminalSession {
   follow(): void {
     this.error = null;
     this.#subscription?.close();
+    const isSerial = this.#kind === 'serial';
+    let begun = false;
     this.#subscription = this.#connection.followJob({
       jobId: this.#initial.id,
+      ...(isSerial ? { newestBytes: newestConsoleBytes } : {}),
       // Of a console there is no screen, only its first byte and all that follow; but somebody is here to type.
       screen: true,
-      onSubscribed: ({ job, lastSeq, screen, inControl }) => {
+      onSubscribed: ({ job, lastSeq, leftOut, screen, inControl }) => {
+        if (isSerial && !begun) this.#beginConsole(leftOut > 0);
+        begun = true;
         this.job = job;
         this.#pastSeq = lastSeq;
         if (lastSeq === 0) this.#isPast = false;
@@ -151,6 +162,16 @@ export class TerminalSession {
     });
   }
 
+  /** Also the second time, after an error: nothing is drawn twice. */
+  #beginConsole(leftOut: boolean): void {
+    this.leftOut = leftOut;
+    this.#isPast = true;
+    this.#tail = this.#tail.then(() => {
+      this.#terminal.reset();
+      this.#beginsInside = leftOut;
+    });
+  }
+
   async #drawScreen(screen: TerminalScreen | null): Promise<void> {
     const terminal = this.#terminal;
     if (screen) {
@@ -170,8 +191,14 @@ export class TerminalSession {
     const output = events.filter(({ stream }) =>
       this.#kind === 'serial' ? stream === 'boot' : stream !== 'system',
     );
-    await Promise.all(output.map(({ chunk }) => write(this.#terminal, chunk)));
+    await Promise.all(output.map(({ chunk }) => write(this.#terminal, this.#fromLineStart(chunk))));
     if ((events.at(-1)?.seq ?? 0) >= this.#pastSeq) this.#isPast = false;
+  }
+
+  #fromLineStart(chunk: string): string {
+    if (!this.#beginsInside) return chunk;
+    this.#beginsInside = false;
+    return chunk.slice(chunk.indexOf('\n') + 1);
   }
 
   #type(data: string): void {

@@ -28,7 +28,7 @@ test('rows come one by one, wherever the network cut them', async () => {
     [
       '{"type":"matches","lines":[[3,1],',
       '[7,2]]}\n{"type":"end","se',
-      'q":9,"matches":3,"truncated":false}\n',
+      'q":9,"matches":3,"truncated":false,"longLines":0}\n',
     ],
     seen,
   );
@@ -42,7 +42,7 @@ test('rows come one by one, wherever the network cut them', async () => {
         [7, 2],
       ],
     },
-    { type: 'end', seq: 9, matches: 3, truncated: false },
+    { type: 'end', seq: 9, matches: 3, truncated: false, longLines: 0 },
   ]);
   expect(seen).toEqual(['?text=a+b&regex=false&caseSensitive=true&streams=stdout%2Cstderr']);
 });

@@ -120,11 +120,16 @@ export const FindQuery = z.strictObject({
     .int()
     .min(0)
     .default(0)
-    .describe('Only lines that begin after this event: to go on where an earlier search ended'),
+    .describe(
+      'Only lines that had not ended with this event, each of them whole: to go on where an earlier search ended',
+    ),
 });
 export type FindQuery = z.output<typeof FindQuery>;
 
-/** One line of the answer to a search (`application/x-ndjson`). Matches come in order of line number. */
+/**
+ * One line of the answer to a search (`application/x-ndjson`). A line is looked at once it has ended, and each of them
+ * once: matches come about in order of line number, but a line that took long to end comes after later ones.
+ */
 export const FindRow = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('matches'),
@@ -134,9 +139,13 @@ export const FindRow = z.discriminatedUnion('type', [
   z.object({ type: z.literal('progress'), seq: z.int(), lastSeq: z.int(), matches: z.int() }),
   z.object({
     type: z.literal('end'),
-    seq: z.int().describe('Searched up to this event'),
+    seq: z.int().describe('Searched up to this event: lines that had ended with it'),
     matches: z.int(),
     truncated: z.boolean().describe('There are more matching lines than are listed'),
+    longLines: z
+      .int()
+      .min(0)
+      .describe('Lines that are longer than 1 MiB, of which only the beginning was searched'),
   }),
   z.object({ type: z.literal('error'), code: z.string(), message: z.string() }),
 ]);

@@ -153,6 +153,49 @@ describe('a search', () => {
     const rest = await find(id, { text: 'needle', streams: 'stdout', afterSeq: first.seq });
     expect(found(rest)).toEqual([[4, 1]]);
   });
+
+  it('looks at each line once, when it has ended, however many searches go by while it is written', async () => {
+    const step = (name: string) => `; while [ ! -e ${name} ]; do sleep 0.02; done; `;
+    const { id } = await cockpit.run(
+      `echo done; printf nee${step('l1')}echo err needle >&2${step('l2')}echo 'dle and more'; printf 'a last needle'${step('l3')}`,
+    );
+    let afterSeq = 0;
+    const goOn = async (query = {}) => {
+      const rows = await find(id, { text: 'needle', afterSeq, ...query });
+      const end = rows.at(-1);
+      if (end?.type !== 'end') throw new Error('it has no end');
+      afterSeq = end.seq;
+      return found(rows).filter(([line]) => line > 2); // the command has the words as well
+    };
+    await untilLogged(cockpit, id, 'nee');
+    expect(await goOn()).toEqual([]);
+    expect(found(await find(id, { text: '^nee$', regex: 'true' }))).toEqual([]);
+    await cockpit.run('touch l1');
+    await untilLogged(cockpit, id, 'err needle');
+    expect(await goOn()).toEqual([[5, 1]]);
+    await cockpit.run('touch l2');
+    await untilLogged(cockpit, id, 'a last needle');
+    expect(await goOn()).toEqual([[4, 1]]);
+    await cockpit.run('touch l3');
+    await cockpit.when(id);
+    expect(await goOn()).toEqual([[6, 1]]);
+    expect(found(await find(id, { text: 'needle', streams: 'stdout,stderr' }))).toEqual([
+      [4, 1],
+      [5, 1],
+      [6, 1],
+    ]);
+  });
+
+  it('says that of a line of more than a mebibyte only the beginning was looked at', async () => {
+    const id = await ran(`printf needle; head -c 1200000 /dev/zero | tr '\\0' x; echo straw; echo straw`);
+    const end = (rows: readonly FindRow[]) => rows.at(-1);
+    const straw = await find(id, { text: 'straw', streams: 'stdout' });
+    expect(found(straw)).toEqual([[4, 1]]);
+    expect(end(straw)).toMatchObject({ type: 'end', longLines: 1 });
+    const needle = await find(id, { text: 'needle', streams: 'stdout' });
+    expect(found(needle)).toEqual([[3, 1]]);
+    expect(end(await find(id, { text: 'needle', streams: 'stderr' }))).toMatchObject({ longLines: 0 });
+  });
 });
 
 describe('marks', () => {

@@ -4,6 +4,7 @@ import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { selectEvents } from '../log-repository.ts';
 import type { JobRow } from '../repository.ts';
+import { OpenLines } from './open-lines.ts';
 import { ScanTimeoutError, type ScanThreads } from './scan.ts';
 
 const pageBytes = 4 * 1024 * 1024;
@@ -13,7 +14,8 @@ const patternPatienceMs = 2_000;
 const patienceMs = 60_000;
 
 /**
- * Searches the stored log up to where it ended when the search began.
+ * Searches the stored log up to where it ended when the search began. A line that may still go on is left to a search
+ * that goes on from there: of half a line, nobody knows yet what is found in it.
  * @throws CodedError INVALID_INPUT for a pattern that is none
  */
 export function findInLog(
@@ -45,10 +47,13 @@ async function* search(
     regex ? patternPatienceMs : patienceMs,
   );
   const lastSeq = row.last_seq;
+  const isFinal = row.finished_at !== null;
   let seq = Math.min(query.afterSeq, lastSeq);
+  const open = new OpenLines(db, row, seq, streams);
   let matches = 0;
   let listed = 0;
   let truncated = false;
+  let longLines = 0;
   let page = read(seq);
   try {
     for (;;) {
@@ -58,10 +63,14 @@ async function* search(
       // The next page is read while this one is looked at.
       page = isLast ? Promise.resolve([]) : read(reached);
       page.catch(() => undefined);
-      const reply = await scan.look(row.id, events, isLast ? { lineCount: 0 } : null);
+      for await (const beginning of open.before(events)) await scan.lookBefore(row.id, beginning);
+      const isEnd = isLast && isFinal;
+      if (isEnd) for await (const beginning of open.rest()) await scan.lookBefore(row.id, beginning);
+      const reply = await scan.look(row.id, events, isEnd ? { lineCount: 0 } : null);
       if (reply.kind !== 'find') throw new Error(`a search was answered with ${reply.kind}`);
       seq = reached;
       matches += reply.lines.reduce((sum, [, count]) => sum + count, 0);
+      longLines += reply.longLines;
       const shown = reply.lines.slice(0, maxFoundLines - listed);
       listed += shown.length;
       truncated ||= shown.length < reply.lines.length;
@@ -69,7 +78,7 @@ async function* search(
       if (isLast) break;
       yield { type: 'progress', seq, lastSeq, matches };
     }
-    yield { type: 'end', seq, matches, truncated };
+    yield { type: 'end', seq, matches, truncated, longLines };
   } catch (error) {
     if (!(error instanceof ScanTimeoutError)) throw error;
     yield {

@@ -20,14 +20,15 @@ export interface Block {
   isPlain: boolean;
 }
 
-/** Of a line that is longer than this, only the beginning is looked at. */
-const maxCarry = 1024 * 1024;
+/** Of a line that is longer than this and lies in several chunks, only the beginning is looked at. */
+export const maxSearchedBytes = 1024 * 1024;
 const newline = 0x0a;
 
 interface Carry {
   parts: Buffer[];
   length: number;
   number: number;
+  isCut: boolean;
 }
 
 /**
@@ -37,6 +38,8 @@ interface Carry {
  */
 export class LineWalker {
   readonly #carries = new Map<number, Carry>();
+  /** Lines that were given cut: they are longer than what is kept of one. */
+  longLines = 0;
 
   add({ stream, bytes, linesBefore, continues }: ScanEvent): Block[] {
     const blocks: Block[] = [];
@@ -47,9 +50,11 @@ export class LineWalker {
       // A line that began before the first event we were given is not ours to look at.
       if (carry) keep(carry, end === -1 ? bytes : bytes.subarray(0, end));
       if (end === -1) return [];
-      this.#carries.delete(stream);
-      if (carry) blocks.push(toBlock(carry));
+      blocks.push(...this.#end(stream));
       at = end + 1;
+    } else {
+      // What was left out of the log took the rest of the line with it.
+      blocks.push(...this.#end(stream));
     }
     const last = bytes.lastIndexOf(newline);
     let number = linesBefore + 1;
@@ -60,7 +65,7 @@ export class LineWalker {
       at = last + 1;
     }
     if (at < bytes.length) {
-      const carry = { parts: [], length: 0, number };
+      const carry = { parts: [], length: 0, number, isCut: false };
       keep(carry, bytes.subarray(at));
       this.#carries.set(stream, carry);
     }
@@ -69,12 +74,21 @@ export class LineWalker {
 
   /** The lines that have not ended, as far as they are there. */
   flush(): Block[] {
-    return [...this.#carries.values()].map(toBlock);
+    return [...this.#carries.keys()].flatMap((stream) => this.#end(stream));
+  }
+
+  #end(stream: number): Block[] {
+    const carry = this.#carries.get(stream);
+    if (!carry) return [];
+    this.#carries.delete(stream);
+    if (carry.isCut) this.longLines++;
+    return [toBlock(carry)];
   }
 }
 
 function keep(carry: Carry, bytes: Buffer): void {
-  const room = maxCarry - carry.length;
+  const room = maxSearchedBytes - carry.length;
+  carry.isCut ||= bytes.length > room;
   if (room <= 0 || bytes.length === 0) return;
   const part = bytes.subarray(0, room);
   carry.parts.push(part);

@@ -22,6 +22,8 @@ export interface Page {
     linesBefore: number;
     continues: number | null;
   }[];
+  /** Of a search: they were looked at by an earlier one, and are here for the line that goes on behind them. */
+  isBefore: boolean;
   /** The log goes no further, and has so many lines. */
   last: { lineCount: number } | null;
 }
@@ -31,7 +33,12 @@ export type Order = { kind: 'task'; task: Task } | { kind: 'page'; page: Page };
 
 export type Reply =
   /** [line number, matches in it], by line number. */
-  | { kind: 'find'; lines: [number, number][] }
+  | {
+      kind: 'find';
+      lines: [number, number][];
+      /** Lines that ended in this page and of which only the beginning was looked at. */
+      longLines: number;
+    }
   /** All of the log's marks so far. */
   | {
       kind: 'marks';

@@ -101,6 +101,15 @@ export class Scan implements Disposable {
 
   /** One call at a time. @param last with the last page of the log */
   async look(jobId: string, events: readonly StoredEvent[], last: Page['last']): Promise<Reply> {
+    return this.#send(toPage(jobId, events, last));
+  }
+
+  /** What comes in front of the first page, of a stream whose line goes on in there. One call at a time. */
+  async lookBefore(jobId: string, events: readonly StoredEvent[]): Promise<void> {
+    await this.#send({ ...toPage(jobId, events, null), isBefore: true });
+  }
+
+  async #send(page: Page): Promise<Reply> {
     const { worker, ready } = this.#thread;
     this.#isSound = false;
     await ready;
@@ -113,7 +122,6 @@ export class Scan implements Disposable {
     };
     worker.once('message', resolve).once('error', reject).once('exit', onExit);
     try {
-      const page = toPage(jobId, events, last);
       this.#tell({ kind: 'page', page }, [page.bytes.buffer as ArrayBuffer]);
       const reply = await promise;
       this.#isSound = true;
@@ -147,6 +155,7 @@ function toPage(jobId: string, events: readonly StoredEvent[], last: Page['last'
       linesBefore: before.reduce((sum, count) => sum + count, 0),
       continues,
     })),
+    isBefore: false,
     last,
   };
 }

@@ -11,7 +11,7 @@ import { LineWalker, type Block, type ScanEvent } from './line-walker.ts';
 import { MarkScanner } from './marks-in-block.ts';
 import type { Order, Page, Reply, Task } from './messages.ts';
 
-type Work = (events: ReturnType<typeof unpack>, page: Pick<Page, 'jobId' | 'last'>) => Reply;
+type Work = (events: ReturnType<typeof unpack>, page: Pick<Page, 'jobId' | 'isBefore' | 'last'>) => Reply;
 
 function unpack({ bytes, events }: Page): (ScanEvent & { isSystem: boolean })[] {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -42,12 +42,17 @@ function find(query: TextQuery): Work {
   const walker = new LineWalker();
   const expression = compileQuery(query);
   if (!(expression instanceof RegExp)) throw new Error(expression.error);
-  return (events, { last }) => {
+  return (events, { isBefore, last }) => {
     const lines: [number, number][] = [];
+    if (isBefore) {
+      for (const event of events) walker.add(event);
+      return { kind: 'find', lines, longLines: 0 };
+    }
+    const longBefore = walker.longLines;
     for (const block of walk(walker, events, last))
       findInBlock(query, expression, block, (line, count) => lines.push([line, count]));
     lines.sort(([a], [b]) => a - b); // a line that two chunks share is whole later than those in the second one
-    return { kind: 'find', lines };
+    return { kind: 'find', lines, longLines: walker.longLines - longBefore };
   };
 }
 

@@ -106,12 +106,14 @@ export class Finder {
     const search = (this.#search = new AbortController());
     const isFirst = this.#seq === 0;
     const { client, jobId } = this.#options;
+    // What was not there at the end of this search is found by the next one, also when the job ends meanwhile.
+    const wasLive = this.#options.isLive();
     try {
       const options = { ...query, afterSeq: this.#seq, streams: this.#options.streams() ?? undefined };
       for await (const row of findInLog(client, jobId, options, search.signal)) {
         if (search.signal.aborted) return;
         if (row.type === 'matches') {
-          for (const [number, count] of row.lines) this.found.add(number, count);
+          this.#take(row.lines);
           this.total = Math.max(this.total, this.found.count);
         } else if (row.type === 'progress') {
           this.progress = row.lastSeq === 0 ? 1 : row.seq / row.lastSeq;
@@ -124,7 +126,7 @@ export class Finder {
         this.version++;
       }
       // What is written while the bar is open is found as well.
-      if (this.#options.isLive()) this.#goOn(query);
+      if (wasLive) this.#goOn(query);
     } catch (error) {
       if (search.signal.aborted) return;
       if (isFirst) this.error = errorWords(error);
@@ -132,6 +134,13 @@ export class Finder {
     }
     this.searching = false;
     this.version++;
+  }
+
+  /** The match that the person is at stays the current one, also when lines come in before it. */
+  #take(lines: readonly (readonly [number, number])[]): void {
+    const { currentMatch } = this;
+    for (const [number, count] of lines) this.found.add(number, count);
+    if (currentMatch) this.current = this.found.indexOf(currentMatch);
   }
 
   #goOn(query: TextQuery): void {

@@ -4,7 +4,7 @@ import { expect, it, vi } from 'vitest';
 import { countWords, Finder } from './finder.svelte.ts';
 import { jobId } from './testing.ts';
 
-/** A finder whose searches are answered with these rows, one list after the other. */
+/** A finder whose searches are answered with these rows, one list after the other; a live job has ended at the last. */
 function finderOf(answers: FindRow[][], live = false) {
   const asked: URLSearchParams[] = [];
   const client = createClient({
@@ -19,7 +19,7 @@ function finderOf(answers: FindRow[][], live = false) {
     client,
     jobId,
     streams: () => null,
-    isLive: () => live && asked.length < answers.length,
+    isLive: () => live && asked.length + 1 < answers.length,
   });
   return { finder, asked };
 }
@@ -31,7 +31,7 @@ it('begins at the reader, goes round, and counts all', async () => {
       { type: 'matches', lines: [[3, 2]] },
       { type: 'progress', seq: 5, lastSeq: 10, matches: 2 },
       { type: 'matches', lines: [[900_000, 1]] },
-      { type: 'end', seq: 10, matches: 3, truncated: false },
+      { type: 'end', seq: 10, matches: 3, truncated: false, longLines: 0 },
     ],
   ]);
   finder.search(query, 100);
@@ -43,13 +43,37 @@ it('begins at the reader, goes round, and counts all', async () => {
   expect(finder.currentMatch).toEqual({ number: 900_000, nth: 0 });
 });
 
-it('goes on where it ended while the job writes', async () => {
-  const { finder, asked } = finderOf(
+it('stays at its match when a line that took long to end is found before it', async () => {
+  const { finder } = finderOf(
     [
-      [{ type: 'end', seq: 10, matches: 0, truncated: false }],
+      [
+        { type: 'matches', lines: [[9, 2]] },
+        { type: 'end', seq: 10, matches: 2, truncated: false, longLines: 0 },
+      ],
       [
         { type: 'matches', lines: [[7, 1]] },
-        { type: 'end', seq: 12, matches: 1, truncated: false },
+        { type: 'end', seq: 12, matches: 1, truncated: false, longLines: 0 },
+      ],
+    ],
+    true,
+  );
+  finder.search(query, 1);
+  await vi.waitFor(() => expect(countWords(finder)).toBe('1 of 2'));
+  finder.step(1);
+  await vi.waitFor(() => expect(countWords(finder)).toBe('3 of 3'), 5000);
+  expect(finder.currentMatch).toEqual({ number: 9, nth: 1 });
+  finder.step(-1);
+  finder.step(-1);
+  expect(finder.currentMatch).toEqual({ number: 7, nth: 0 });
+});
+
+it('goes on where it ended while the job writes, and once more when it has ended', async () => {
+  const { finder, asked } = finderOf(
+    [
+      [{ type: 'end', seq: 10, matches: 0, truncated: false, longLines: 0 }],
+      [
+        { type: 'matches', lines: [[7, 1]] },
+        { type: 'end', seq: 12, matches: 1, truncated: false, longLines: 0 },
       ],
     ],
     true,
@@ -75,7 +99,7 @@ it('marks words wherever they stand, patterns only where the server found them',
   const { finder } = finderOf([
     [
       { type: 'matches', lines: [[2, 2]] },
-      { type: 'end', seq: 1, matches: 2, truncated: false },
+      { type: 'end', seq: 1, matches: 2, truncated: false, longLines: 0 },
     ],
   ]);
   finder.search({ ...query, text: 'a+', regex: true }, 1);

@@ -1,4 +1,4 @@
-/** Lines with matches in the order in which the server finds them, which is that of their numbers. */
+/** Lines with matches, by number. The server finds them about in that order: one that took long to end comes late. */
 export class FoundLines {
   readonly #numbers: number[] = [];
   /** Matches in all lines before. */
@@ -15,11 +15,20 @@ export class FoundLines {
   }
 
   add(number: number, count: number): void {
-    // A line that was being written when an earlier search ended may come again.
-    if (number <= (this.#numbers.at(-1) ?? 0)) return;
-    this.#numbers.push(number);
-    this.#before.push(this.#count);
-    this.#count += count;
+    const index = this.#indexFrom(number);
+    const isKnown = this.#numbers[index] === number;
+    const more = count - (isKnown ? this.#matchesAt(index) : 0);
+    if (!isKnown) {
+      this.#before.splice(index, 0, this.#before[index] ?? this.#count);
+      this.#numbers.splice(index, 0, number);
+    }
+    this.#count += more;
+    for (let later = index + 1; later < this.#before.length; later++)
+      this.#before[later] = (this.#before[later] ?? 0) + more;
+  }
+
+  #matchesAt(index: number): number {
+    return (this.#before[index + 1] ?? this.#count) - (this.#before[index] ?? 0);
   }
 
   /** Index of the first line with this number or a higher one. */
@@ -41,6 +50,11 @@ export class FoundLines {
   /** Index of the first match in this line or after it; `count` when there is none. */
   firstFrom(number: number): number {
     return this.#before[this.#indexFrom(number)] ?? this.#count;
+  }
+
+  /** Index of this match; of a later one when the line has none so late. */
+  indexOf({ number, nth }: { number: number; nth: number }): number {
+    return Math.min(this.firstFrom(number) + nth, this.firstFrom(number + 1));
   }
 
   /** The line of a match, and the how-manieth (from 0) it is in there. */

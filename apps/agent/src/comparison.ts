@@ -48,7 +48,8 @@ export function createComparison({ ref, directory, api, reader, insist, note }: 
   async function isSame(from: Offsets, stored: LogDigest): Promise<boolean> {
     for (const stream of SpoolStream.options) {
       if (await reader.isTruncated(stream)) return false;
-      const own = await reader.digest(stream, [[from[stream], stored.offsets[stream]]]);
+      const start = Math.max(from[stream], stored.from?.[stream] ?? 0);
+      const own = await reader.digest(stream, [[start, stored.offsets[stream]]]);
       if (own !== stored.sha256[stream]) return false;
     }
     return true;

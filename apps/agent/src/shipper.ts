@@ -124,7 +124,7 @@ export class Shipper {
       mask,
       onTruncated: (stream) => {
         note(
-          `the file of ${stream} was cut by somebody while the job ran: what was stored before stays, what the file holds now follows`,
+          `the file of ${stream} was cut while the job ran, by somebody or by a crash of its machine: what was stored before stays, what the file holds now follows`,
         );
       },
     });
@@ -211,11 +211,12 @@ export class Shipper {
         verified = false;
         continue;
       }
-      const start = compared?.offsets[stream] ?? 0;
+      // What has expired meanwhile is stored no more.
+      const start = Math.max(compared?.offsets[stream] ?? 0, stored.from?.[stream] ?? 0);
       const ranges: [number, number][] = cut
         ? [
             [start, cut.from[stream]],
-            [cut.to[stream], sizes[stream]],
+            [Math.max(start, cut.to[stream]), sizes[stream]],
           ]
         : [[start, sizes[stream]]];
       const own = await this.#reader.digest(stream, ranges);

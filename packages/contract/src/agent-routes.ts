@@ -252,6 +252,7 @@ export const agentRoutes = {
         .object({
           lastSeq: z.int(),
           offsets: Offsets,
+          from: Offsets.nullable(),
           sha256: z.object({ stdout: Sha256, stderr: Sha256, boot: Sha256, command: Sha256 }),
         })
         .nullable()

@@ -106,6 +106,8 @@ export type AppendResult =
 /** SHA-256 in hexadecimal of what is stored of each stream, and where the log ended then. */
 export interface LogDigest {
   lastSeq: number;
+  /** Where what was looked at begins, when the beginning of the log has expired; null: with what was asked for. */
+  from: Offsets | null;
   offsets: Offsets;
   sha256: Record<SpoolStream, string>;
 }

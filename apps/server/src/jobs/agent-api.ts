@@ -289,7 +289,7 @@ export function createAgentApi({
         return {
           lastSeq: row.last_seq,
           offsets: ofAttempt(row),
-          sha256: await digestOf(db, row, afterSeq),
+          ...(await digestOf(db, row, afterSeq)),
         };
       },
 

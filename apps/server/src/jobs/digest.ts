@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { perStream, SpoolStream, type LogDigest } from '@vmo/contract';
+import { perStream, SpoolStream, type LogDigest, type Offsets } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { decodeStored } from './codec.ts';
-import { attemptBase, isSpool } from './log.ts';
-import { selectEvents } from './log-repository.ts';
+import { attemptBase, isSpool, storedOffsets } from './log.ts';
+import { hasExpired, selectEvents } from './log-repository.ts';
 import type { JobRow } from './repository.ts';
 
 const pageBytes = 512 * 1024;
@@ -19,22 +19,33 @@ export async function digestOf(
   db: Kysely<Database>,
   row: JobRow,
   behind: number,
-): Promise<LogDigest['sha256']> {
+): Promise<Pick<LogDigest, 'from' | 'sha256'>> {
   const base = attemptBase(row);
   const hashes = perStream(() => createHash('sha256'));
+  const from: Partial<Offsets> = {};
   const read = (afterSeq: number) =>
     selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams: SpoolStream.options });
   let page = read(behind);
   for (;;) {
     const events = await page;
     const last = events.at(-1);
-    if (!last) return perStream((stream) => hashes[stream].digest('hex'));
+    if (!last) {
+      const ends = storedOffsets(row);
+      return {
+        from: (await hasExpired(db, row.id))
+          ? perStream((stream) => (from[stream] ?? ends[stream]) - base[stream])
+          : null,
+        sha256: perStream((stream) => hashes[stream].digest('hex')),
+      };
+    }
     // The next page is read while this one is looked at.
     page = read(last.seq);
     page.catch(() => undefined);
     for (const event of events) {
       const { stream } = event;
-      if (isSpool(stream) && event.stream_offset >= base[stream]) hashes[stream].update(decodeStored(event));
+      if (!isSpool(stream) || event.stream_offset < base[stream]) continue;
+      from[stream] ??= event.stream_offset;
+      hashes[stream].update(decodeStored(event));
     }
   }
 }

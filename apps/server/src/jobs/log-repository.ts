@@ -324,8 +324,14 @@ export async function markExpired(trx: Db, day: string): Promise<number> {
   return Number(result.numUpdatedRows);
 }
 
+/** Whether a beginning of this job's log is gone. */
+export async function hasExpired(db: Db, jobId: string): Promise<boolean> {
+  const row = await db.selectFrom('jobs').select('log_expired').where('id', '=', jobId).executeTakeFirst();
+  return row?.log_expired ?? false;
+}
+
 export async function dropPartition(trx: Db, day: string): Promise<void> {
-  await sql`drop table ${sql.table(partitionName(day))}`.execute(trx);
+  await sql`drop table if exists ${sql.table(partitionName(day))}`.execute(trx);
 }
 
 /** Holds the partition until the transaction ends: several servers may drop it at once. False: it is gone. */

@@ -1,8 +1,10 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { testDatabase } from '@vmo/testkit';
 import { sql } from 'kysely';
 import { expect, it } from 'vitest';
-import { owner, startCockpit } from './harness.test.support.ts';
+import { owner, startCockpit, untilLogged } from './harness.test.support.ts';
 import { ensurePartition, listPartitions } from './log-repository.ts';
 import { keepPartitions } from './retention.ts';
 
@@ -49,6 +51,27 @@ it('a job keeps its row when its log goes, and says that it has expired', async 
   expect((await cockpit.events(id)).length).toBe(0);
   expect((await buffer(await cockpit.jobs.rawLog(id, ['stdout']))).toString()).toBe('');
   expect((await cockpit.jobs.lines(id, { limit: 10, lineBytes: 100 })).lines).toEqual([]);
+});
+
+it('a job that runs for longer than its log is kept is compared from where the log begins', async () => {
+  await using cockpit = await startCockpit();
+  const { id } = await cockpit.run('echo old; while [ ! -e on ]; do sleep 0.02; done; echo new');
+  await untilLogged(cockpit, id, 'old');
+  const old = new Date(Date.now() - 40 * dayMs);
+  await ensurePartition(cockpit.db, old.toISOString().slice(0, 10));
+  await sql`update jobs set created_at = ${old} where id = ${id}`.execute(cockpit.db);
+  await sql`update job_events set ts = ${old} where job_id = ${id}`.execute(cockpit.db);
+  expect(await cockpit.jobs.expireLogs(owner)).toMatchObject({ jobs: 1 });
+  await writeFile(join(cockpit.directory, 'on'), '');
+  expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'expired' });
+  expect((await cockpit.bytes(id, 'stdout')).toString()).toBe('new\n');
+  expect((await cockpit.systemLines(id)).join('\n')).not.toContain('somebody');
+  const { log_verified: verified } = await cockpit.db
+    .selectFrom('jobs')
+    .select('log_verified')
+    .where('id', '=', id)
+    .executeTakeFirstOrThrow();
+  expect(verified).toBe(true);
 });
 
 it('a table of somebody else beneath the log is left alone', async () => {

@@ -34,12 +34,13 @@ export async function keepPartitions(
   const expired = (await listPartitions(db)).filter(({ day }) => day < oldestKept);
   let jobs = 0;
   for (const { day } of expired) {
-    // One day, one transaction: no log is half gone without saying so.
-    jobs += await db.transaction().execute(async (trx) => {
-      if (!(await lockPartition(trx, day))) return 0;
-      const marked = await markExpired(trx, day);
-      await dropPartition(trx, day);
-      return marked;
+    // First said, then done: no log is half gone without saying so. Not in one transaction: it would hold the rows of
+    // jobs that still run while it waits for the log, and their output holds the log while it waits for the rows.
+    jobs += await db
+      .transaction()
+      .execute(async (trx) => ((await lockPartition(trx, day)) ? markExpired(trx, day) : 0));
+    await db.transaction().execute(async (trx) => {
+      if (await lockPartition(trx, day)) await dropPartition(trx, day);
     });
   }
   return {

@@ -127,7 +127,8 @@ it('starts an agent of the checkout, which takes jobs until it is told to end', 
   const start = `#!/bin/sh\nexec sh ${join(checkout, 'apps', 'agent', 'run.sh')}\n`;
   await writeFile(join(other, 'scripts', 'agent.sh'), start, { mode: 0o755 });
   const { token } = await server.client.call('addAgent', { body: { name: 'by-vmo' } });
-  const child = spawn(process.execPath, [program, 'agents', '--server', server.url, '--slots', '3'], {
+  const words = ['agents', '--server', server.url, '--slots', '3', '--requests', '0'];
+  const child = spawn(process.execPath, [program, ...words], {
     cwd: other,
     env: {
       ...environmentFor(null),

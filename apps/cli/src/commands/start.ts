@@ -41,15 +41,17 @@ export function addStartCommands(parent: Command, world: World, setExitCode: (co
     .option('--server <url>', 'as VMO_SERVER')
     .option('--data <directory>', 'as VMO_AGENT_DATA_DIR')
     .option('--slots <n>', 'jobs that run here at once, as VMO_MAX_CONCURRENT_JOBS')
+    .option('--requests <n>', 'simulation requests that run here at once, as VMO_AGENT_COUNT')
     .addHelpText(
       'after',
       examples('VMO_AGENT_TOKEN_FILE=~/agent-token vmo agents --server https://cockpit.example.org:8000'),
     )
-    .action(async ({ server, data, slots }: AgentOptions) => {
+    .action(async ({ server, data, slots, requests }: AgentOptions) => {
       const env = {
         ...(server === undefined ? {} : { VMO_SERVER: server }),
         ...(data === undefined ? {} : { VMO_AGENT_DATA_DIR: data }),
         ...(slots === undefined ? {} : { VMO_MAX_CONCURRENT_JOBS: slots }),
+        ...(requests === undefined ? {} : { VMO_AGENT_COUNT: requests }),
       };
       setExitCode(await startCheckout(world, 'agents', env));
     });
@@ -59,6 +61,7 @@ interface AgentOptions {
   server?: string;
   data?: string;
   slots?: string;
+  requests?: string;
 }
 
 interface StartOptions {

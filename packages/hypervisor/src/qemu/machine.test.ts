@@ -64,6 +64,16 @@ it('runs what is typed into its console', async () => {
   expect(await started.command('echo $((6 * 7))')).toBe('42');
 });
 
+it(
+  'keeps every byte of its console once, also after something was typed',
+  { timeout: patience },
+  async () => {
+    const lines = await started.command('seq 1 8000');
+    const numbers = Array.from({ length: 8000 }, (_, index) => String(index + 1));
+    expect(lines.split(/\r?\n/).filter((line) => /\d/.test(line))).toEqual(numbers);
+  },
+);
+
 it('shows its screen, and leaves nothing behind', async () => {
   const png = await started.machine.screenshot();
   expect(png.subarray(0, 8)).toEqual(Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]));

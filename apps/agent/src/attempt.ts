@@ -201,7 +201,10 @@ export class Attempt {
     const job = this.#job;
     const known = await runDirectoryExists(this.#directory);
     // On a host the directory is but a mirror.
-    if (job.status === 'running' && !known && !job.host) throw new LostError('its run directory is gone');
+    if (job.status === 'running' && !known && !job.host) {
+      const died = await execution.endStrays(job.type, job.id);
+      throw new LostError(['its run directory is gone', ...died].join('; '));
+    }
     if (known || job.status === 'running') {
       const run = await execution.adopt(job.type, this.#spec());
       if (run) return run;

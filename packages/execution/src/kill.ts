@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { cgroupMembers, isPopulated, killCgroup } from './cgroup.ts';
+import { cgroupMembers, isPopulated, killCgroup, type Cgroups } from './cgroup.ts';
 import {
   isAlive,
   signalProcess,
@@ -200,6 +200,14 @@ export async function endRun(
     lines.push(`SIGKILL after ${String(graceMs / 1000)} s: ${describeProcesses(killed)}`);
   if (left.length > 0) lines.push(`still alive after SIGKILL: ${describeProcesses(left)}`);
   return lines;
+}
+
+/** Ends at once whatever carries the mark of this job or is in its control group, without anything to know it by. */
+export function endStrays(
+  jobId: string,
+  { table, cgroups }: { table: ProcessTable; cgroups: Cgroups | null },
+): Promise<string[]> {
+  return endRun({ jobId, table, wrapper: null, cgroup: cgroups?.path(jobId) ?? null }, 0);
 }
 
 /**

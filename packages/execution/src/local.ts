@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { SpoolStream } from '@vmo/contract';
 import { removeCgroup, type Cgroups } from './cgroup.ts';
 import { isDiskFull } from './disk.ts';
-import { endRun, findLeftovers, signalRun, type RunProcesses } from './kill.ts';
+import { endRun, endStrays, findLeftovers, signalRun, type RunProcesses } from './kill.ts';
 import { isAlive, jobMark, type ProcessIdentity, type ProcessTable } from './process.ts';
 import { claimBeginning, readExitRecord, readIdentity, type ExitRecord } from './run-directory.ts';
 import { StartError, type Run, type RunEnd, type RunSpec, type Strategy } from './run.ts';
@@ -63,6 +63,8 @@ export function createLocalStreamStrategy(options: LocalOptions): Strategy {
       if (await claimBeginning(spec.directory)) return null;
       return new LocalRun(spec, options, cgroups?.path(spec.jobId) ?? null);
     },
+
+    endStrays: (jobId) => endStrays(jobId, options),
   };
 }
 
@@ -87,6 +89,9 @@ async function launch(
   return child;
 }
 
+/** A run directory that cannot be read for so long is lost. */
+const unreadableMs = 10_000;
+
 /** For so long after its start a run is young: its command may not have begun. */
 const youngMs = 1_000;
 
@@ -106,6 +111,7 @@ class LocalRun implements Run {
   #lookAgain = false;
   #cancelling: Promise<string[]> | null = null;
   #over = false;
+  #unreadableSince: number | null = null;
 
   constructor(spec: RunSpec, { table }: LocalOptions, cgroup: string | null, youngUntil = 0) {
     this.#spec = spec;
@@ -134,11 +140,16 @@ class LocalRun implements Run {
       return;
     }
     this.#looking = this.#check()
+      .then(() => {
+        this.#unreadableSince = null;
+      })
       .catch((error: unknown) => {
-        this.#end({
-          kind: 'lost',
-          reason: `its run directory cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-        });
+        this.#unreadableSince ??= Date.now();
+        // We may only be out of file descriptors; the poll looks again.
+        if (Date.now() - this.#unreadableSince < unreadableMs) return;
+        return this.#lose(
+          `its run directory cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+        );
       })
       .finally(() => {
         this.#looking = null;
@@ -165,14 +176,14 @@ class LocalRun implements Run {
       return;
     }
     if (this.#cancelling) await this.#cancelling;
+    await this.#lose('its wrapper vanished without an exit record');
+  }
+
+  /** Nobody can tell how it ends, so it does not go on: a job that is final cannot be cancelled. */
+  async #lose(why: string): Promise<void> {
     const died = await endRun(this.#processes(), 0);
-    const rest = died.map((line) => `; ${line}`).join('');
     const isDead = this.#identity !== null && !died.some((line) => line.startsWith('still alive'));
-    this.#end({
-      kind: 'lost',
-      reason: `its wrapper vanished without an exit record${rest}`,
-      ...(isDead && { dead: true }),
-    });
+    this.#end({ kind: 'lost', reason: [why, ...died].join('; '), ...(isDead && { dead: true }) });
   }
 
   async #close(record: ExitRecord): Promise<void> {
@@ -189,10 +200,7 @@ class LocalRun implements Run {
         });
         return;
       case 'garbage':
-        this.#end({
-          kind: 'lost',
-          reason: `its exit record cannot be read: ${JSON.stringify(record.words)}`,
-        });
+        await this.#lose(`its exit record cannot be read: ${JSON.stringify(record.words)}`);
     }
   }
 

@@ -7,6 +7,8 @@ export interface ExecutionManager {
   start(type: JobType, spec: RunSpec): Promise<Run>;
   /** null: the run provably never began, and now never will. */
   adopt(type: JobType, spec: RunSpec): Promise<Run | null>;
+  /** See {@link Strategy.endStrays}. */
+  endStrays(type: JobType, jobId: string): Promise<string[]>;
 }
 
 export function createExecutionManager(strategies: readonly Strategy[]): ExecutionManager {
@@ -22,5 +24,6 @@ export function createExecutionManager(strategies: readonly Strategy[]): Executi
   return {
     start: async (type, spec) => strategyFor(type).start(spec),
     adopt: async (type, spec) => strategyFor(type).adopt(spec),
+    endStrays: async (type, jobId) => (await strategyFor(type).endStrays?.(jobId)) ?? [],
   };
 }

@@ -95,6 +95,11 @@ export interface Strategy {
   start(spec: RunSpec): Promise<Run>;
   /** Finds a run again; null when it provably never began, and now never will. */
   adopt(spec: RunSpec): Promise<Run | null>;
+  /**
+   * Ends at once what is alive of a run whose directory is gone: nobody can follow it any more. Absent: nothing can be
+   * left. @returns the words for the log, none when nothing was alive
+   */
+  endStrays?(jobId: string): Promise<string[]>;
 }
 
 /** A run that could not be started; the message is the reason that people read. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { rm } from 'node:fs/promises';
 import { connect, migrate, startEmbeddedPostgres } from '@vmo/db';
 import { createExecutionManager, createLocalStreamStrategy, createProcessTable } from '@vmo/execution';
-import { temporaryDirectory, until } from '@vmo/testkit';
+import { processesOfJob, temporaryDirectory, until } from '@vmo/testkit';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -89,16 +89,19 @@ describe('an agent that ends', () => {
     },
   );
 
-  it('says that a job is lost whose run directory is gone, and keeps what was stored', async () => {
-    const { id } = await cockpit.run('echo kept; echo $$; exec sleep 61');
+  it('says that a job is lost whose run directory is gone, keeps what was stored, and leaves no process', async () => {
+    const { id } = await cockpit.run('echo kept; setsid sleep 61 & exec sleep 62');
     await untilLogged(cockpit, id, 'kept');
     await cockpit.stopAgent();
-    const pid = Number(/\d+/.exec((await cockpit.bytes(id)).toString())?.[0]);
+    expect((await processesOfJob(id)).length).toBeGreaterThan(1);
     await rm(join(cockpit.runsDirectory, id), { recursive: true });
     await cockpit.startAgent();
-    expect(await cockpit.when(id)).toMatchObject({ status: 'lost', reason: 'its run directory is gone' });
-    expect((await cockpit.bytes(id)).toString()).toMatch(/^kept\n/);
-    if (pid > 1) process.kill(pid, 'SIGKILL');
+    expect(await cockpit.when(id)).toMatchObject({
+      status: 'lost',
+      reason: expect.stringMatching(/^its run directory is gone; .*sleep \(/) as unknown,
+    });
+    expect((await cockpit.bytes(id)).toString()).toBe('kept\n');
+    expect(await processesOfJob(id)).toEqual([]);
   });
 });
 

@@ -86,12 +86,15 @@ export class TerminalRun implements Run {
     // It may have written the record between our two looks.
     if (await this.#closeByRecord()) return;
     if (this.#cancelling) await this.#cancelling;
+    await this.#lose(
+      hostLives ? 'it left no exit record' : 'the terminal host vanished, and its terminals with it',
+    );
+  }
+
+  /** Nobody can tell how it ends, so it does not go on: a job that is final cannot be cancelled. */
+  async #lose(why: string): Promise<void> {
     const died = await endRun(await this.#processes(), 0);
-    const rest = died.map((line) => `; ${line}`).join('');
-    const words = hostLives
-      ? 'it left no exit record'
-      : 'the terminal host vanished, and its terminals with it';
-    this.#end({ kind: 'lost', reason: `${words}${rest}` });
+    this.#end({ kind: 'lost', reason: [why, ...died].join('; ') });
   }
 
   async #closeByRecord(): Promise<boolean> {
@@ -107,7 +110,7 @@ export class TerminalRun implements Run {
       return;
     }
     const words = record.kind === 'garbage' ? record.words : record.kind;
-    this.#end({ kind: 'lost', reason: `its exit record cannot be read: ${JSON.stringify(words)}` });
+    await this.#lose(`its exit record cannot be read: ${JSON.stringify(words)}`);
   }
 
   async #processes(): Promise<RunProcesses> {

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { CodedError } from '@vmo/contract';
 import { removeCgroup, type Cgroups } from '../cgroup.ts';
+import { endStrays } from '../kill.ts';
 import type { ProcessTable } from '../process.ts';
 import { claimBeginning } from '../run-directory.ts';
 import { StartError, type RunSpec, type Strategy } from '../run.ts';
@@ -96,6 +97,8 @@ export function createTerminalSpawnStrategy(options: TerminalStrategyOptions): T
       await link.connect(false).catch(() => undefined);
       return run;
     },
+
+    endStrays: (jobId) => endStrays(jobId, options),
   };
 }
 

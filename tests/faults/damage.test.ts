@@ -6,7 +6,7 @@ import { isRunning, processesOfJob, startTestServer, until, type TestServer } fr
 import { sql } from 'kysely';
 import { expect, it } from 'vitest';
 import { figuresOf } from './support/figures.ts';
-import { ended, processesGone, runDirectory, storedText, submit, wrapperOf } from './support/jobs.ts';
+import { ended, runDirectory, storedText, submit, wrapperOf } from './support/jobs.ts';
 
 /** Runs statements in the server's database, behind its back. */
 async function tamper(server: TestServer, statement: ReturnType<typeof sql>): Promise<void> {

@@ -21,12 +21,13 @@ import type { Hosts } from '../hosts/index.ts';
 import type { Artifacts } from './artifacts.ts';
 import { createClaims } from './claims.ts';
 import { digestOf } from './digest.ts';
+import { foreignWords, listForeignRows } from './foreign-rows.ts';
+import { deleteRows } from './foreign-rows-repository.ts';
+import { isSpool, storedOffsets } from './log-end.ts';
 import {
   attemptBase,
-  isSpool,
   packChunk,
   packLines,
-  storedOffsets,
   trimToEnd,
   type KnownEnd,
   type Log,
@@ -182,6 +183,24 @@ export function createAgentApi({
       });
     }
 
+    /** What others have put into a log that has come to its end is named and removed, so that ours can be compared. */
+    async function removeForeign(ref: JobRef, row: JobRow, afterSeq: number): Promise<void> {
+      if ((await listForeignRows(db, row, afterSeq)).length === 0) return;
+      const now = new Date();
+      await log.ensurePartitions([{ ts: now }]);
+      const events = await held(ref, async (trx, locked) => {
+        const rows = await listForeignRows(trx, locked, afterSeq);
+        if (rows.length === 0) return [];
+        await deleteRows(
+          trx,
+          locked,
+          rows.map(({ id }) => id),
+        );
+        return log.append(trx, locked, packLines([foreignWords(rows)], now));
+      });
+      if (events) service.tellEvents(ref.jobId, events);
+    }
+
     return {
       async renew(report) {
         const { draining } = taker.id === null ? { draining: false } : await agents.renew(taker.id, report);
@@ -284,6 +303,9 @@ export function createAgentApi({
       },
 
       async digest(ref, afterSeq = 0) {
+        const found = await findJob(db, ref.jobId);
+        if (!isOurs(found, ref)) return null;
+        await removeForeign(ref, found, afterSeq);
         const row = await findJob(db, ref.jobId);
         if (!isOurs(row, ref)) return null;
         return {

@@ -3,9 +3,11 @@ import { perStream, SpoolStream, type LogDigest, type Offsets } from '@vmo/contr
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { decodeStored } from './codec.ts';
-import { attemptBase, isSpool, storedOffsets } from './log.ts';
-import { hasExpired, selectEvents } from './log-repository.ts';
+import { attemptBase } from './log.ts';
+import { isSpool, storedOffsets } from './log-end.ts';
+import { hasExpired } from './log-repository.ts';
 import type { JobRow } from './repository.ts';
+import { readEvents } from './stored-events.ts';
 
 const pageBytes = 512 * 1024;
 const pageEvents = 1000;
@@ -24,7 +26,7 @@ export async function digestOf(
   const hashes = perStream(() => createHash('sha256'));
   const from: Partial<Offsets> = {};
   const read = (afterSeq: number) =>
-    selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams: SpoolStream.options });
+    readEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams: SpoolStream.options });
   let page = read(behind);
   for (;;) {
     const events = await page;

@@ -5,8 +5,9 @@ import type { Kysely } from 'kysely';
 import type { z } from 'zod';
 import { decodeStored, decodeText } from './codec.ts';
 import { findSeqOfLine } from './lines-repository.ts';
-import { selectEvents, type StoredEvent } from './log-repository.ts';
+import type { StoredEvent } from './log-repository.ts';
 import type { JobRow } from './repository.ts';
+import { readEvents } from './stored-events.ts';
 
 /** Stored output that one answer reads, at most: a line that is cut by it says so. */
 const maxReadBytes = 8 * 1024 * 1024;
@@ -135,7 +136,7 @@ export async function readLines(db: Kysely<Database>, row: JobRow, request: Line
       : await findSeqOfLine(db, row, LogStream.options, number - 1);
   let read = 0;
   for (let afterSeq = (seq ?? row.last_seq + 1) - 1; read < maxReadBytes && !assembly.isComplete();) {
-    const events = await selectEvents(db, row, {
+    const events = await readEvents(db, row, {
       afterSeq,
       limit: pageEvents,
       maxBytes: pageBytes,
@@ -144,7 +145,6 @@ export async function readLines(db: Kysely<Database>, row: JobRow, request: Line
     if (events.length === 0) break;
     for (const event of events) {
       afterSeq = event.seq;
-      if (event.seq > row.last_seq) break; // stored after we looked at the row: the counts do not know of it
       const bytes = decodeStored(event);
       read += bytes.length;
       assembly.add(event, bytes);

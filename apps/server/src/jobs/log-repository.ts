@@ -20,10 +20,13 @@ export interface NewEvent {
 }
 
 export interface StoredEvent {
+  id: number;
   seq: number;
   ts: Date;
   stream: LogStream;
   stream_offset: number;
+  /** Bytes of output. */
+  size: number;
   codec: number;
   chunk: Buffer;
   lines_before: number[];
@@ -194,42 +197,47 @@ export async function dropBetween(
     where id = ${job.id}`.execute(trx);
 }
 
+export interface EventRange {
+  afterSeq: number;
+  limit: number;
+  maxBytes: number;
+  streams?: readonly LogStream[];
+  /** Not older than this. */
+  since?: Date | undefined;
+  /** So many are passed over. */
+  offset?: number;
+}
+
 /**
- * Events after `afterSeq` in order, at most `limit` and about `maxBytes` of output, always at least one where there is
- * one. No event is older than its job, which tells the planner the partitions. Expected plan: idx_job_events_job_id_seq.
+ * Events after `afterSeq` up to the end of the log in order, about `limit` and `maxBytes` of output at most, always at
+ * least one where there is one; rows of one seq, of which only one can be ours, come together. Readers want
+ * `readEvents`. No event is older than its job, which tells the planner the partitions. Expected plan:
+ * idx_job_events_job_id_seq.
  */
 export async function selectEvents(
   db: Db,
-  job: Pick<JobRow, 'id' | 'created_at'>,
-  range: {
-    afterSeq: number;
-    limit: number;
-    maxBytes: number;
-    streams?: readonly LogStream[];
-    /** Not older than this. */
-    since?: Date | undefined;
-    /** So many are passed over. */
-    offset?: number;
-  },
+  job: Pick<JobRow, 'id' | 'created_at' | 'last_seq'>,
+  range: EventRange,
 ): Promise<StoredEvent[]> {
   const streams = range.streams ? sql`and stream = any(${[...range.streams]}::text[])` : sql``;
   const since = range.since ? sql`and ts >= ${range.since}` : sql``;
   const offset = range.offset ? sql`offset ${range.offset}` : sql``;
   const { rows } = await sql<StoredEvent>`
-    select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues
+    select id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues
     from (
-      select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues,
-             sum(size) over (order by seq rows unbounded preceding) - size as bytes_before
+      select id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues,
+             coalesce(sum(size) over (order by seq groups between unbounded preceding and 1 preceding), 0) as bytes_before
       from (
-        select seq, ts, stream, stream_offset, codec, chunk, lines_before, continues, size
+        select id, seq, ts, stream, stream_offset, codec, chunk, lines_before, continues, size
         from job_events
-        where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${range.afterSeq} ${streams} ${since}
+        where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${range.afterSeq} and seq <= ${job.last_seq}
+          ${streams} ${since}
         order by seq
-        limit ${range.limit} ${offset}
+        ${offset} fetch first ${range.limit} rows with ties
       ) as next
     ) as counted
     where bytes_before < ${range.maxBytes}
-    order by seq`.execute(db);
+    order by seq, id`.execute(db);
   return rows;
 }
 

@@ -6,23 +6,23 @@ import {
   type EventPage,
   type JobEvent,
   LogStream,
-  SpoolStream,
   type Offsets,
   type SpoolChunk,
 } from '@vmo/contract';
 import { decodeStored, decodeText, encodeChunk } from './codec.ts';
 import { createGroupAppend } from './group-append.ts';
+import { isSpool, storedOffsets } from './log-end.ts';
 import {
   ensurePartition,
   insertEvents,
   leaveOut,
   moveLogEnd,
-  selectEvents,
   type LogEndColumns,
   type NewEvent,
   type StoredEvent,
 } from './log-repository.ts';
 import type { JobRow } from './repository.ts';
+import { readEvents } from './stored-events.ts';
 
 type Db = Kysely<Database>;
 
@@ -51,13 +51,6 @@ export function packLines(lines: readonly string[], ts: Date): PackedChunk[] {
   return [{ stream: 'system', offset: null, bytes, codec: 0, chunk: bytes, ts }];
 }
 
-export const storedOffsets = (row: LogEndColumns): Offsets => ({
-  stdout: row.stdout_bytes,
-  stderr: row.stderr_bytes,
-  boot: row.boot_bytes,
-  command: row.command_bytes,
-});
-
 type Bases = Pick<JobRow, 'stdout_base' | 'stderr_base' | 'boot_base' | 'command_base'>;
 
 /** Where the output of the attempt that is under way begins in the stored log. */
@@ -67,9 +60,6 @@ export const attemptBase = (row: Bases): Offsets => ({
   boot: row.boot_base,
   command: row.command_base,
 });
-
-const spoolStreams: ReadonlySet<string> = new Set(SpoolStream.options);
-export const isSpool = (stream: LogStream): stream is SpoolStream => spoolStreams.has(stream);
 
 /**
  * Drops what is stored already and checks that the rest goes on exactly where the log ends.
@@ -220,7 +210,7 @@ export function createLog(db: Db): Log {
 
   async function* rawChunks(row: JobRow, streams: readonly LogStream[]): AsyncGenerator<Buffer> {
     for (let afterSeq = 0; ;) {
-      const events = await selectEvents(db, row, { afterSeq, limit: 1000, maxBytes: readBytes, streams });
+      const events = await readEvents(db, row, { afterSeq, limit: 1000, maxBytes: readBytes, streams });
       if (events.length === 0) return;
       for (const event of events) {
         yield decodeStored(event);
@@ -253,12 +243,12 @@ export function createLog(db: Db): Log {
     },
 
     async read(row, afterSeq, limit, maxBytes = readBytes) {
-      const events = await selectEvents(db, row, { afterSeq, limit, maxBytes });
+      const events = await readEvents(db, row, { afterSeq, limit, maxBytes });
       return { events: events.map((event) => toEvent(row, event)), lastSeq: row.last_seq };
     },
 
     async entries(row, range) {
-      const events = await selectEvents(db, row, { ...range, maxBytes: readBytes });
+      const events = await readEvents(db, row, { ...range, maxBytes: readBytes });
       return events.map((event) => toEvent(row, event));
     },
 

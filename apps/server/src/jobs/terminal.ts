@@ -12,8 +12,9 @@ import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { decodeStored, decodeText } from './codec.ts';
 import { toEvent } from './log.ts';
-import { findSeqBefore, selectEvents } from './log-repository.ts';
+import { findSeqBefore } from './log-repository.ts';
 import type { JobService } from './service.ts';
+import { readEvents } from './stored-events.ts';
 
 /** The live side of terminal jobs: what the agent's terminal host answers. */
 export interface Terminals {
@@ -65,7 +66,7 @@ export function createTerminalService({ db, service, terminals }: TerminalServic
     async eventsAfter(jobId: JobId, offset: number): Promise<EventPage & { afterSeq: number }> {
       const row = await service.find(jobId);
       const afterSeq = await findSeqBefore(db, row, offset);
-      const events = await selectEvents(db, row, { afterSeq, limit: firstEvents, maxBytes: firstBytes });
+      const events = await readEvents(db, row, { afterSeq, limit: firstEvents, maxBytes: firstBytes });
       const page = events.map((event) => {
         const told = toEvent(row, event);
         const drawn = event.stream === 'stdout' ? offset - event.stream_offset : 0;

@@ -2,8 +2,8 @@ import { compileQuery } from '@vmo/ansi';
 import { CodedError, LogStream, maxFoundLines, type FindQuery, type FindRow } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
-import { selectEvents } from '../log-repository.ts';
 import type { JobRow } from '../repository.ts';
+import { readEvents } from '../stored-events.ts';
 import { OpenLines } from './open-lines.ts';
 import { ScanTimeoutError, type ScanThreads } from './scan.ts';
 
@@ -41,7 +41,7 @@ async function* search(
 ): AsyncGenerator<FindRow> {
   const { text, regex, caseSensitive, streams = LogStream.options } = query;
   const read = (afterSeq: number) =>
-    selectEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams });
+    readEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams });
   using scan = threads.open(
     { kind: 'find', query: { text, regex, caseSensitive } },
     regex ? patternPatienceMs : patienceMs,
@@ -57,7 +57,7 @@ async function* search(
   let page = read(seq);
   try {
     for (;;) {
-      const events = (await page).filter((event) => event.seq <= lastSeq);
+      const events = await page;
       const reached = events.at(-1)?.seq ?? lastSeq;
       const isLast = reached >= lastSeq;
       // The next page is read while this one is looked at.

@@ -1,8 +1,8 @@
 import type { Job, JobId, LogMarks } from '@vmo/contract';
 import { isDatabaseUnavailable, type Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
-import { selectEvents } from '../log-repository.ts';
 import { findJob, type JobRow } from '../repository.ts';
+import { readEvents } from '../stored-events.ts';
 import { listMarks, listUnmarked, noteMarks, replaceMarks } from './marks-repository.ts';
 import type { Reply } from './messages.ts';
 import type { Scan, ScanThreads } from './scan.ts';
@@ -111,7 +111,7 @@ export function createMarks({ db, threads, changed, onError }: MarksDeps) {
     const isFinal = row.finished_at !== null;
     const lineCount = row.line_counts.reduce((sum, count) => sum + count, 0);
     for (let isLast = false; !isLast;) {
-      const events = await selectEvents(db, row, {
+      const events = await readEvents(db, row, {
         afterSeq: known.upToSeq,
         limit: pageEvents,
         maxBytes: pageBytes,

@@ -2,9 +2,10 @@ import { LogStream, type SpoolStream } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { findSeqOfLine } from '../lines-repository.ts';
-import { isSpool } from '../log.ts';
-import { selectEvents, type StoredEvent } from '../log-repository.ts';
+import { isSpool } from '../log-end.ts';
+import type { StoredEvent } from '../log-repository.ts';
 import type { JobRow } from '../repository.ts';
+import { readEvents } from '../stored-events.ts';
 import { maxSearchedBytes } from './line-walker.ts';
 
 const pageEvents = 10_000;
@@ -57,7 +58,7 @@ export class OpenLines {
     if (first === null) return;
     const range = { limit: pageEvents, maxBytes: maxSearchedBytes, streams: [stream] };
     for (let seq = first - 1, bytes = 0; bytes < 2 * maxSearchedBytes;) {
-      const page = await selectEvents(this.#db, this.#row, { ...range, afterSeq: seq });
+      const page = await readEvents(this.#db, this.#row, { ...range, afterSeq: seq });
       const events = page.filter((event) => event.seq <= this.#afterSeq);
       const last = events.at(-1);
       if (last) yield events;

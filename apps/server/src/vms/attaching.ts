@@ -189,10 +189,12 @@ export function createAttaching({ db, jobs, work, live, telling }: AttachingDeps
       ...(balloonMib === undefined ? {} : { balloonMib }),
     };
     const words = await (await live.require(vm.id, vm.name)).resize(change);
-    await repository.updateVm(db, vm.id, {
-      ...(cpus === undefined ? {} : { cpus }),
-      ...(memoryMib === undefined ? {} : { memoryMib }),
-    });
+    // The balloon is of this run alone, and not kept.
+    if (cpus !== undefined || memoryMib !== undefined)
+      await repository.updateVm(db, vm.id, {
+        ...(cpus === undefined ? {} : { cpus }),
+        ...(memoryMib === undefined ? {} : { memoryMib }),
+      });
     await note(vm, `resized by ${actor.name}: ${words}`);
     await telling.changed(vm.id);
     return words;

@@ -1,4 +1,4 @@
-import { namedSchemas, refPrefix, type JsonSchema } from './openapi.ts';
+import { refPrefix, type JsonSchema } from './openapi.ts';
 
 /** Text that is HTML already. */
 export class Html {
@@ -99,54 +99,4 @@ export function schemaTable(schema: JsonSchema): Html {
         </tbody>
       </table>`
     : html`<p class="type">${typeOf(schema)}</p>`;
-}
-
-const examples: Readonly<Record<string, unknown>> = {
-  uuid: '01970c4e-7a01-7abc-8def-0123456789ab',
-  'date-time': '2026-01-31T12:00:00.000Z',
-  command: 'make build',
-  name: 'demo',
-  directory: '/home/me/project',
-  cwd: '/home/me/project',
-  address: 'build-7.example.org',
-  user: 'me',
-  fingerprint: 'SHA256:uNiVztksCsDhcc0u9e8BrS5xeMV9lqXhHwTXBwbnuBc',
-  stream: 'stdout',
-  chunk: 'cc -O2 -c main.c\n',
-  status: 'done',
-  type: 'stream',
-};
-
-/** A value that fits a schema; of optional fields only those are shown that are asked for (`all`). */
-export function exampleOf(schema: JsonSchema, all: boolean, name = '', depth = 0): unknown {
-  if (schema.$ref !== undefined) {
-    return exampleOf(namedSchemas[schema.$ref.slice(refPrefix.length)] ?? {}, all, name, depth + 1);
-  }
-  if (schema.properties) {
-    const fields = Object.entries(schema.properties).filter(
-      ([field]) => all || schema.required?.includes(field),
-    );
-    return Object.fromEntries(
-      fields.map(([field, value]) => [field, exampleOf(value, all, field, depth + 1)]),
-    );
-  }
-  const example = examples[name];
-  if (example !== undefined && (!schema.enum || schema.enum.includes(example))) return example;
-  if (schema.const !== undefined) return schema.const;
-  if (schema.enum) return schema.enum[0];
-  if (schema.anyOf) return exampleOf(schema.anyOf[0] ?? {}, all, name, depth);
-  if (schema.items) return depth > 6 ? [] : [exampleOf(schema.items, all, name, depth + 1)];
-  switch (schema.type) {
-    case 'string':
-      return examples[schema.format ?? ''] ?? 'text';
-    case 'integer':
-    case 'number':
-      return schema.default ?? schema.minimum ?? 0;
-    case 'boolean':
-      return true;
-    case 'null':
-      return null;
-    default:
-      return {};
-  }
 }

@@ -14,7 +14,8 @@ import {
 import { Router } from 'express';
 import { permit, type Auth } from '../auth/index.ts';
 import { readAddress, readCredentials } from './credentials.ts';
-import { exampleOf, html, prose, schemaTable, type Html } from './docs-html.ts';
+import { html, prose, schemaTable, type Html } from './docs-html.ts';
+import { readExamples, type Example } from './examples.ts';
 import { createOpenApi, namedSchemas, tagOf, toParameters, toSchema, type JsonSchema } from './openapi.ts';
 
 /** What each error means and what to do about it; the codes are anchors, and problem documents point to them. */
@@ -82,29 +83,42 @@ const errorMeaning: Readonly<Record<ErrorCode, string>> = {
   STORAGE_FULL: 'The disk of the storage is full. Make room, then try again: an upload goes on where it was.',
 };
 
+const examples = readExamples();
+
 const json = (value: unknown) => JSON.stringify(value, null, 2);
 
 function details(title: string, schema: JsonSchema): Html {
   return html`<details>
     <summary>${title}</summary>
     ${schemaTable(schema)}
-    <pre>${json(exampleOf(schema, true))}</pre>
   </details>`;
 }
 
-function curl(route: Route): string {
-  const path = (route.atRoot ? '' : '/api/v1') + route.path.replace(/:(\w+)/g, '$$$1');
-  const lines = [`curl -s${route.method === 'GET' ? '' : ` -X ${route.method}`} "$VMO_URL${path}"`];
+/** As it was asked of a real server, with a shell's variables for where and who. */
+function curl(route: Route, { params = {}, query = {}, body }: Example): string {
+  const path = route.path.replace(/:(\w+)/g, (_, key: string) => encodeURIComponent(String(params[key])));
+  const search = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+  const tail = search.size > 0 ? `?${search.toString()}` : '';
+  const address = `$VMO_URL${route.atRoot ? '' : '/api/v1'}${path}${tail}`;
+  const lines = [`curl -s${route.method === 'GET' ? '' : ` -X ${route.method}`} "${address}"`];
   if (route.permission !== 'public') lines.push('-H "Authorization: Bearer $VMO_TOKEN"');
   if (route.rawBody !== undefined) lines.push(`-H 'Content-Type: ${route.rawBody}'`, '--data-binary @FILE');
-  if (route.body) {
-    const body = JSON.stringify(exampleOf(toSchema(route.body, 'input'), false));
-    lines.push("-H 'Content-Type: application/json'", `-d '${body}'`);
-  }
+  else if (route.method !== 'GET') lines.push("-H 'Content-Type: application/json'");
+  if (body !== undefined) lines.push(`-d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`);
   return lines.join(' \\\n  ');
 }
 
+/** What came back, where it is text. */
+function answerOf({ status, answer }: Example): Html {
+  const words = typeof answer === 'string' ? answer : json(answer);
+  return answer === undefined
+    ? html``
+    : html`<h4>Its answer, ${String(status)}</h4>
+        <pre>${words}</pre>`;
+}
+
 function routeSection(name: string, route: Route): Html {
+  const example = examples[name];
   const parameters = toParameters(route);
   const fields: JsonSchema = {
     properties: Object.fromEntries(
@@ -133,8 +147,13 @@ function routeSection(name: string, route: Route): Html {
             ${schemaTable(bodySchema(route.body))}`
         : ''
     }
-    <h4>Example</h4>
-    <pre>${curl(route)}</pre>
+    ${
+      example
+        ? html`<h4>Example</h4>
+            <pre>${curl(route, example)}</pre>
+            ${answerOf(example)}`
+        : ''
+    }
     ${route.response ? details(`Answer ${String(route.status ?? 200)}`, toSchema(route.response, 'output')) : ''}
     ${route.raw === undefined ? '' : html`<p>Answers with <code>${route.raw}</code>.</p>`}
     ${route.status === 204 ? html`<p>Answers with 204 and no body.</p>` : ''}

@@ -34,6 +34,7 @@ import {
   type Route,
 } from '@vmo/contract';
 import { z } from 'zod';
+import { readExamples } from './examples.ts';
 
 /** The part of JSON Schema that zod writes. */
 export interface JsonSchema {
@@ -109,20 +110,34 @@ export function toParameters(route: Route) {
   });
 }
 
-function toResponse(route: Route): object {
+const examples = readExamples();
+
+function toResponse(name: string, route: Route): object {
+  const answer = examples[name]?.answer;
   const description = route.status === 204 ? 'Done' : route.summary;
+  const example = answer === undefined ? {} : { example: answer };
   if (route.raw !== undefined) {
-    return { description, content: { [route.raw]: { schema: { type: 'string', format: 'binary' } } } };
+    return {
+      description,
+      content: { [route.raw]: { schema: { type: 'string', format: 'binary' }, ...example } },
+    };
   }
   if (!route.response) return { description };
-  return { description, content: { 'application/json': { schema: toSchema(route.response, 'output') } } };
+  return {
+    description,
+    content: { 'application/json': { schema: toSchema(route.response, 'output'), ...example } },
+  };
 }
 
 /** First folder of the path: what the route is about. */
 export const tagOf = (route: Route) => (route.atRoot ? 'system' : (route.path.split('/')[1] ?? 'system'));
 
 function toOperation(name: string, route: Route): object {
-  const parameters = toParameters(route);
+  const { params, query, body } = examples[name] ?? {};
+  const asked = new Map(Object.entries({ ...params, ...query }));
+  const parameters = toParameters(route).map((parameter) =>
+    asked.has(parameter.name) ? { ...parameter, example: asked.get(parameter.name) } : parameter,
+  );
   return {
     operationId: name,
     summary: route.summary,
@@ -142,12 +157,17 @@ function toOperation(name: string, route: Route): object {
       ? {
           requestBody: {
             required: true,
-            content: { 'application/json': { schema: toSchema(route.body, 'input') } },
+            content: {
+              'application/json': {
+                schema: toSchema(route.body, 'input'),
+                ...(body !== undefined && { example: body }),
+              },
+            },
           },
         }
       : {}),
     responses: {
-      [String(route.status ?? 200)]: toResponse(route),
+      [String(route.status ?? 200)]: toResponse(name, route),
       default: {
         description: 'An error; `code` is stable',
         content: { 'application/problem+json': { schema: { $ref: `${refPrefix}Problem` } } },

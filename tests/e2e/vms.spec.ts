@@ -178,7 +178,7 @@ test('the pages of machines are accessible and fit a phone', async ({ browser, s
   await expectAccessible(wide, 'no machines');
   await wide.keyboard.press('N');
   await expect(wide.getByText('The same as an API call')).toBeVisible();
-  await expect(wide.getByRole('textbox', { name: 'Name' })).toBeFocused();
+  await expect(wide.getByRole('textbox', { name: 'Name', exact: true })).toBeFocused();
   await expectAccessible(wide, 'new machine');
   await wide.keyboard.press('Escape');
   const { id } = await smallGuest(server);

@@ -82,7 +82,7 @@ describe.skipIf(!isThere)('simulation requests on another machine', () => {
   const listed = (folder: string) => readdir(folder).then((names) => names.sort());
 
   it(
-    'run there as they do inside the server, also when its agent is killed meanwhile',
+    'run there as they do inside the server, also when its agent is killed and told to end meanwhile',
     patience,
     async () => {
       const first = await submit({
@@ -101,6 +101,8 @@ describe.skipIf(!isThere)('simulation requests on another machine', () => {
       await says(cancelled, 'begun');
       await agent.kill();
       await agent.restart();
+      // It takes no more, and goes when what it has is over.
+      agent.signal('SIGTERM');
       await server.client.call('deleteRequest', { params: { requestId: cancelled } });
 
       const failed = await ended(first);
@@ -133,14 +135,20 @@ describe.skipIf(!isThere)('simulation requests on another machine', () => {
       expect(await ended(cancelled)).toMatchObject({ status: 'cancelled', exit_code: null, agent: 'far' });
       expect(await listed(join(storage, 'vms'))).toEqual([first]);
       expect(await listed(failed.kept_in ?? '')).toEqual(['root.qcow2']);
+      expect(await agent.exited()).toBe(0);
       const processes = await execute('ps', ['-eo', 'args']);
       expect(processes.stdout).not.toContain(storage);
 
       // What it has brought is there for the next, under its digest.
-      const capacity = await until('the images to be announced', async () => {
-        const now = await capacityOf(agent);
-        return now?.images.length === 3 && now;
-      });
+      await agent.restart();
+      const capacity = await until(
+        'the images to be announced',
+        async () => {
+          const now = await capacityOf(agent);
+          return now?.images.length === 3 && now;
+        },
+        { timeoutMs: 20_000 },
+      );
       expect(capacity).toMatchObject({ slots: { vms: 50, requests: 2 }, fetchesImages: true });
       expect(await listed(join(storage, 'images'))).toEqual(
         capacity.images.map(({ name, sha256 }) => `${sha256}-${name}`).sort(),

@@ -40,6 +40,8 @@ export const MachineRequest = z.object({
   login: z.object({ user: z.string(), password: z.string().nullable() }).nullable().default(null),
   /** Of the disks, the one that is made for the run and tells the guest's cloud-init the key. */
   seed: StoredFile.nullable().default(null),
+  /** It may go on from where such a machine was ready, and may be kept to be gone on from. */
+  warm: z.boolean().default(false),
   keepOnFailure: z.boolean(),
   /** Of all artifacts together. */
   maxArtifactBytes: z.int(),

@@ -105,6 +105,12 @@ const options = {
     .describe('The first command that fails is the last one; false: the others run all the same'),
   priority: Priority.default(0).describe('The higher runs first'),
   labels: Labels.default({}).describe('For finding it again'),
+  warm: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Go on from where such a machine was ready before, rather than boot; the first one boots and is kept for that',
+    ),
   keep_on_failure: z
     .boolean()
     .default(false)

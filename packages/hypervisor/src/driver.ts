@@ -22,6 +22,17 @@ export interface Driver {
   release(id: string): Promise<void>;
   /** The Unix socket of the runner in the machine of a simulation request. @throws DriverError it is not there (yet) */
   controlSocket(id: string): Promise<string>;
+  /**
+   * Keeps the machine of a simulation request as it is now, for others to go on from.
+   * @param report what its runner has told
+   * @param uptime seconds since its guest booted, at a time in milliseconds since 1970
+   * @returns whether there was anything to be done
+   */
+  keepWarm(id: string, report: string, uptime: (at: number) => number): Promise<boolean>;
+  /** What a machine was to go on from cannot be used, and goes. */
+  dropWarm(id: string): Promise<void>;
+  /** The MAC address that a machine has. */
+  macOf(id: string): string;
   /** How the guest of a simulation request is reached over SSH; null: it is not. */
   sshAccess(id: string): Promise<SshAccess | null>;
   /**
@@ -60,6 +71,8 @@ export interface PreparedMachine {
   version: string;
   /** Forwarded ports, on 127.0.0.1. */
   ports: readonly { guest: number; host: number }[];
+  /** What it goes on from; null: it boots. */
+  warm: { report: string; uptime: number } | null;
 }
 
 export interface Stranger {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DriverError, type Driver, type LadderTimes } from './driver.ts';
 import { rungWords } from './qemu/words.ts';
 import { RequestRun } from './request/run.ts';
+import { writeWarmStart } from './request/warm-start.ts';
 import { within } from './within.ts';
 
 export interface VmRunOptions {
@@ -55,6 +56,7 @@ export function createVmRunStrategy({ driver, local }: VmRunOptions): Strategy {
       // Made here, so that whoever ships the spool finds it, however the start goes on.
       mkdirSync(spec.directory, { recursive: true, mode: 0o700 });
       writeFileSync(join(spec.directory, 'boot'), '', { flag: 'a', mode: 0o600 });
+      if (prepared.warm) writeWarmStart(spec.directory, prepared.warm);
       const inner = {
         ...spec,
         command: `exec ${prepared.argv.map(quote).join(' ')}`,

@@ -87,6 +87,7 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
       readySeconds: Math.min(limits.bootTimeoutSeconds, timeout * bootShare),
       channel: submission.channel ?? null,
       login: loginOf(submission, machine),
+      warm: submission.warm,
       keepOnFailure: submission.keep_on_failure,
       maxArtifactBytes: limits.maxArtifactBytes,
     });

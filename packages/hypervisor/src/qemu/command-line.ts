@@ -2,7 +2,7 @@ import type { MachineSpec } from '@vmo/contract';
 import type { QemuFeatures } from '../probe/trial.ts';
 import { sandboxArgument } from '../probe/trial.ts';
 import { blockNodes, type Layer } from './block.ts';
-import { bootDescriptor, requestDescriptors } from './launcher.ts';
+import { bootDescriptor, memoryDescriptor, requestDescriptors } from './launcher.ts';
 import { deviceId, freePorts, fromMachine, nodeName, serialOf, sockets } from './layout.ts';
 import { option } from './option.ts';
 
@@ -14,6 +14,8 @@ interface CommandLine {
   features: Pick<QemuFeatures, 'sandbox' | 'virtioMem'>;
   ports: readonly { guest: number; host: number }[];
   tap: string | null;
+  /** It goes on from memory that was kept. */
+  isRestored?: boolean;
 }
 
 /** Among the kernel's arguments: this machine was started for a simulation request. */
@@ -58,6 +60,7 @@ export function buildArguments(line: CommandLine): string[] {
       '-device',
       option('virtio-rng-pci', { rng: 'random' }),
     ],
+    ...(line.isRestored === true ? ['-incoming', `fd:${memoryDescriptor}`] : []),
     ...spec.arguments,
   ];
 }
@@ -183,7 +186,7 @@ function network({ spec, ports, tap }: CommandLine): string[] {
 }
 
 /** The same at every start, and another one for every machine: of QEMU's own range, with the random end of the id. */
-function macOf(id: string): string {
+export function macOf(id: string): string {
   const end = id.replaceAll('-', '').slice(-6);
   return `52:54:00:${end.slice(0, 2)}:${end.slice(2, 4)}:${end.slice(4, 6)}`;
 }

@@ -22,12 +22,12 @@ import { isOwnProgram, programFolders } from '../program.ts';
 import type { HostCapabilities } from '../probe/probe.ts';
 import { askFile, keyFile, makeAccess } from '../request/access.ts';
 import { readLayers, type Layer } from './block.ts';
-import { buildArguments } from './command-line.ts';
+import { buildArguments, macOf } from './command-line.ts';
 import { admit, ownSocket, confine, findOwner, makeFolders } from './confinement.ts';
 import { defaultDetachMs } from './disks.ts';
 import { defaultLadder } from './ladder.ts';
 import { within } from '../within.ts';
-import { launcher, requestLauncher } from './launcher.ts';
+import { launcher, requestLauncher, warmLauncher } from './launcher.ts';
 import { identityFile, longestSocket, maxSocketPath, sockets, tapName } from './layout.ts';
 import { QemuMachine } from './machine.ts';
 import { createPortFinder } from './ports.ts';
@@ -35,6 +35,7 @@ import { keepDisksOnly, makeOverlays, withoutOverlays } from './overlays.ts';
 import { readRecord, writeRecord } from './record.ts';
 import { findStrangers } from './strangers.ts';
 import { makeTap, removeTap } from './tap.ts';
+import { dropWarm, findWarm, mayBeWarm, memoryPath, onKept } from './warm.ts';
 
 export interface QemuDriverOptions {
   storage: () => Promise<Storage>;
@@ -97,8 +98,13 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
     if (spec.display === 'vnc' && !features.vnc)
       throw new DriverError('impossible', 'this QEMU was built without VNC: take display none');
 
+    const isWarm = spec.request !== null && !dryRun && mayBeWarm(spec.request);
+    const warm = isWarm
+      ? await findWarm(spec, { storage, version: qemu.version, binary: qemu.path, accelerator })
+      : null;
+    const kept = warm?.kept ?? null;
     if (spec.request && !dryRun) {
-      await makeOverlays(storage, spec.id, spec.request);
+      await makeOverlays(storage, spec.id, warm?.kept ? onKept(spec.request, warm.key) : spec.request);
       await makeAccess(storage, spec.id, spec.request);
     }
     // A dry run has made no overlay: what it would lie on is looked at instead.
@@ -121,7 +127,11 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
       forwards.push({ guest, host: await ports.find() });
     const tap = spec.network.mode === 'bridge' ? tapName(spec.id) : null;
     const program = [...(await confine(owner, accelerator === 'kvm')), qemu.path];
-    const args = buildArguments({ spec, layers, accelerator, features, ports: forwards, tap });
+    const args = buildArguments({
+      ...{ spec, layers, accelerator, features, tap },
+      ports: forwards,
+      isRestored: kept !== null,
+    });
     if (!dryRun) {
       await rm(join(directory, identityFile), { force: true });
       await writeRecord(directory, {
@@ -129,18 +139,24 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
         vnc: spec.display === 'vnc',
         heldUp: false,
         broken: null,
+        warm: warm && {
+          ...{ key: warm.key, restored: kept !== null },
+          disks: spec.request?.overlays.map(({ file }) => file) ?? [],
+        },
       });
       if (tap !== null && spec.network.mode === 'bridge') await makeTap(tap, spec.network.bridge, owner);
     }
+    const launch = warm?.kept
+      ? warmLauncher(memoryPath(warm.key))
+      : spec.request
+        ? requestLauncher
+        : launcher;
     return {
-      argv: [
-        ...['/bin/sh', '-c', spec.request ? requestLauncher : launcher, 'vmo-machine', runDirectory],
-        ...[...program, ...args],
-      ],
+      argv: [...['/bin/sh', '-c', launch, 'vmo-machine', runDirectory], ...[...program, ...args]],
       shown: [...program, ...args],
       directory,
       environment: { PATH: programFolders.join(':'), LC_ALL: 'C' },
-      ...{ accelerator, version: qemu.version, ports: forwards },
+      ...{ accelerator, version: qemu.version, ports: forwards, warm: kept },
     };
   }
 
@@ -198,6 +214,19 @@ export function createQemuDriver(options: QemuDriverOptions): Driver {
       const record = await readRecord(directory);
       if (!record) throw new DriverError('gone', 'there is no record of this machine');
       return ownSocket(join(directory, sockets.control), record.owner);
+    },
+
+    macOf,
+
+    async keepWarm(id, report, uptime) {
+      const machine = await this.connect(id);
+      return machine instanceof QemuMachine && machine.keepWarm(report, uptime);
+    },
+
+    async dropWarm(id) {
+      const storage = await options.storage();
+      const record = await readRecord(storage.vmDirectory(id));
+      if (record?.warm) await dropWarm(storage, record.warm.key);
     },
 
     async sshAccess(id) {

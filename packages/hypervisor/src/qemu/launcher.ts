@@ -28,6 +28,11 @@ export const launcher = launch(`exec ${bootDescriptor}>>"$1/boot"`);
  */
 export const requestDescriptors = { stdout: 4, stderr: 5, report: 6, artifacts: 7 } as const;
 const { stdout, stderr, report, artifacts } = requestDescriptors;
-export const requestLauncher = launch(
-  `exec ${bootDescriptor}>>"$1/boot" ${stdout}>&1 ${stderr}>&2 ${report}>>"$1/report" ${artifacts}>>"$1/artifacts" >>"$1/qemu.log" 2>&1`,
-);
+const requestFiles = `exec ${bootDescriptor}>>"$1/boot" ${stdout}>&1 ${stderr}>&2 ${report}>>"$1/report" ${artifacts}>>"$1/artifacts" >>"$1/qemu.log" 2>&1`;
+export const requestLauncher = launch(requestFiles);
+
+/** Descriptor of the memory that a kept machine goes on from. */
+export const memoryDescriptor = 8;
+/** @param path of that memory, from the machine's folder; of our own making, so it needs no quotes */
+export const warmLauncher = (path: string): string =>
+  launch(`${requestFiles} && exec ${memoryDescriptor}<${path}`);

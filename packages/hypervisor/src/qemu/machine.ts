@@ -30,6 +30,7 @@ import { beginStats, takeSample } from './sample.ts';
 import { createSerialInput, type SerialInput } from './serial.ts';
 import { createSnapshotActions, type SnapshotActions } from './snapshots.ts';
 import { createTurns } from './talk.ts';
+import { goOn, saveWarm } from './warm.ts';
 import { describeEvent, endOf, type MachineEnd } from './words.ts';
 
 interface MachineOptions {
@@ -346,6 +347,21 @@ export class QemuMachine implements Machine {
         cause: error,
       });
     }
+  }
+
+  /** See the driver. */
+  async keepWarm(report: string, uptime: (at: number) => number): Promise<boolean> {
+    const { record, storage, vmDirectory } = this.#options;
+    if (!record.warm || record.warm.restored) return false;
+    await goOn(this.#link);
+    const { key, disks } = record.warm;
+    await this.#inTurn(() =>
+      saveWarm(this.#link, {
+        ...{ storage, vmDirectory, key, disks },
+        kept: (stoppedAt) => ({ report, uptime: uptime(stoppedAt) }),
+      }),
+    );
+    return true;
   }
 
   async hasGuestAgent(): Promise<boolean> {

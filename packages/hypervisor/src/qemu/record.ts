@@ -17,6 +17,11 @@ const MachineRecord = z.object({
   heldUp: z.boolean().default(false),
   /** Memory is being read into it, or was, in vain: what it is cannot be told. */
   broken: z.string().nullable().default(null),
+  /** Of a request that may go on from what was kept of one before it, or be kept itself. */
+  warm: z
+    .object({ key: z.string(), restored: z.boolean(), disks: z.array(z.string()) })
+    .nullable()
+    .default(null),
 });
 export type MachineRecord = z.infer<typeof MachineRecord>;
 

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MachineSpec, RunPlan, type ArtifactPiece, type RunProgress } from '@vmo/contract';
@@ -31,7 +31,7 @@ const local = createLocalStreamStrategy({ table: createProcessTable(), cgroups: 
 const hashOfPassword = '$1$vmoguest$UDvMQGdyQWr29z0oequ47/';
 const newStrategy = () => createVmRunStrategy({ driver: workshop.newDriver(), local });
 const request = {
-  ...{ login: null, seed: null },
+  ...{ login: null, seed: null, warm: false },
   ...{ overlays: [], images: null, readySeconds: 60, channel: null },
   ...{ keepOnFailure: false, maxArtifactBytes: 1024 * 1024 },
 };
@@ -302,6 +302,63 @@ describe('a simulation request', () => {
       expect(await readdir(folder)).toEqual(['root.qcow2']);
       await checkImage(join(folder, 'root.qcow2'));
       await workshop.driver.discard(idOf(kept), false);
+      expect(await leftInStorage()).toEqual([]);
+    },
+  );
+
+  it(
+    'goes on from where one like it was ready, with what must not be the same renewed',
+    patience,
+    async () => {
+      const base = workshop.storage.imagePath('warm.qcow2');
+      await execute('qemu-img', ['create', '-q', '-f', 'qcow2', base, '16M']);
+      const below = [{ file: 'images/warm.qcow2', format: 'qcow2' as const }];
+      const start = () => {
+        const id = MachineSpec.shape.id.parse(randomUUID());
+        const file = `vms/${id}/root.qcow2`;
+        const run = [
+          'cat /sys/class/net/eth0/address; head -c 16 /dev/urandom | sha256sum; date +%s',
+          'dd if=/dev/vda bs=16 count=1 2>/dev/null | tr -d "\\000"; echo "mine $$" >/dev/vda; echo fine',
+        ];
+        return ask(
+          { commands: run.map((one) => ({ run: one })) },
+          {
+            id,
+            network: { mode: 'user', restrict: true, forward: [] },
+            disks: [
+              MachineSpec.shape.disks.element.parse({
+                ...{ id: randomUUID(), file, format: 'qcow2', readOnly: false },
+              }),
+            ],
+            request: { ...request, warm: true, overlays: [{ file, below, sizeBytes: 16 * mib }] },
+          },
+        );
+      };
+      /** Milliseconds from the start of the machine to that of its first command. */
+      const toFirst = ({ run, progress }: Asked) =>
+        Date.parse(progress.at(-1)?.commands[0]?.startedAt ?? '') - run.startedAt.getTime();
+      const cold = await start();
+      expect(await cold.end).toMatchObject({ kind: 'exited', exitCode: 0 });
+      expect(cold.notices).toContainEqual(expect.stringMatching(/^kept for warm starts, in /));
+      const warm = await Promise.all([start(), start()]);
+      const told = [];
+      for (const asked of warm) {
+        expect(await asked.end).toMatchObject({ kind: 'exited', exitCode: 0 });
+        const [mac, random, seconds, disk] = (await asked.read('stdout')).toString().split('\n');
+        told.push({ mac, random, disk });
+        expect(Math.abs(Number(seconds) - Date.now() / 1000)).toBeLessThan(30);
+        expect(mac).toBe(workshop.driver.macOf(idOf(asked)));
+        expect(await asked.read('boot')).not.toContain('vmo-guest ready');
+        expect(toFirst(asked)).toBeLessThan(toFirst(cold));
+      }
+      expect(told[0]?.random).not.toBe(told[1]?.random);
+      expect(told.map(({ disk }) => disk)).toEqual(['fine', 'fine']);
+      expect((await leftInStorage()).filter((name) => !name.startsWith('warm-'))).toEqual([]);
+
+      // What is kept of other hardware, or is damaged, is not gone on from.
+      const [kept = ''] = (await leftInStorage()).filter((name) => name.startsWith('warm-'));
+      await truncate(join(workshop.storage.root, 'vms', kept, 'memory'), 100_000);
+      expect(await (await start()).end).toMatchObject({ kind: 'failed', reason: words(/^QEMU ended with/) });
       expect(await leftInStorage()).toEqual([]);
     },
   );

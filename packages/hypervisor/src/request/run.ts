@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MachineRequest, RequestChannel, RunPlan, RunProgress } from '@vmo/contract';
 import {
@@ -22,6 +23,7 @@ import { renderPlan } from './plan.ts';
 import { toProgress } from './progress.ts';
 import { ReportFile } from './report-file.ts';
 import { startRunner } from './starting.ts';
+import { isWarmStart } from './warm-start.ts';
 
 export interface RequestRunOptions {
   id: string;
@@ -75,6 +77,9 @@ export class RequestRun implements Run {
   #listening: 'not' | 'soon' | 'yes' = 'not';
   #stopListening: () => void = () => undefined;
   #hasPanicked = false;
+  /** not: it has to be kept before it gets its commands. */
+  #keeping: 'not' | 'now' | 'done';
+  readonly #isWarm: boolean;
   /** Why it is being ended, by us. */
   #problem: string | null = null;
   #ending: Promise<unknown> | null = null;
@@ -92,6 +97,8 @@ export class RequestRun implements Run {
     this.#control = openControl(() => options.driver.controlSocket(options.id));
     this.#clockFile = file('clock');
     this.#bootedAt = readClock(this.#clockFile);
+    this.#isWarm = isWarmStart(spec.directory);
+    this.#keeping = request.warm && !this.#isWarm ? 'not' : 'done';
     this.ended = run.ended
       .then((end) => this.#conclude(end))
       // Nobody of us owns it any more: whoever does, does all of this again.
@@ -125,8 +132,10 @@ export class RequestRun implements Run {
     if (report.hellos > 0) this.#stopWaiting();
     if (report.over || report.refused !== null) this.#turnOff();
     else if (report.rebooted) this.#fail(`the guest booted again while ${this.#where()}`);
-    else if (report.hellos > 0 && !report.accepted && this.#sends < report.hellos + report.again)
-      this.#send();
+    else if (report.hellos > 0 && !report.accepted && this.#sends < report.hellos + report.again) {
+      if (this.#keeping === 'not') void this.#keep();
+      if (this.#keeping === 'done') this.#send();
+    }
     const panic = this.#panic.look();
     if (panic !== null) this.#fail(`the guest's kernel panicked while ${this.#where()}: ${panic}`);
   }
@@ -164,11 +173,33 @@ export class RequestRun implements Run {
     return true;
   }
 
+  /** What is kept is a guest that has no commands yet. */
+  async #keep(): Promise<void> {
+    const { driver, id, spec } = this.#options;
+    this.#keeping = 'now';
+    const began = Date.now();
+    const uptime = (at: number) => (at - (this.#bootedAt ?? at)) / 1000;
+    try {
+      const report = await readFile(join(spec.directory, 'report'), 'utf8');
+      if (await driver.keepWarm(id, report, uptime)) {
+        spec.notice(`kept for warm starts, in ${((Date.now() - began) / 1000).toFixed(2)} s`);
+      }
+    } catch (error) {
+      spec.notice(`it could not be kept for warm starts: ${String(error)}`);
+    }
+    this.#keeping = 'done';
+    this.#look();
+  }
+
   #send(): void {
     const { plan, request } = this.#options;
     this.#sends += 1;
     if (this.#sends > maxSends) this.#fail('the commands came into the guest damaged, again and again');
-    else this.#control.send(renderPlan(plan, request));
+    else {
+      const { id, driver } = this.#options;
+      const renew = this.#isWarm ? { machineId: id.replaceAll('-', ''), mac: driver.macOf(id) } : null;
+      this.#control.send(renderPlan(plan, { ...request, renew }));
+    }
   }
 
   /** The latest always replaces what is on its way. */
@@ -273,6 +304,7 @@ export class RequestRun implements Run {
     const isFailed = told.kind !== 'exited' || told.exitCode !== 0;
     const kept =
       isFailed && request.keepOnFailure && request.overlays.length > 0 && end.kind !== 'not-started';
+    if (this.#isWarm && !report.accepted) await driver.dropWarm(id);
     await driver.release(id).catch(() => undefined); // a device that is left over is replaced at the next start
     await this.#tell(true, artifacts, await driver.discard(id, kept));
     this.#close();

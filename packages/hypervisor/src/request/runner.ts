@@ -101,6 +101,17 @@ _stdout=$(counter_of vmo.stdout) _stderr=$(counter_of vmo.stderr) _artifacts=$(c
 _stop=1 _sync= _left=0
 command_text() { printf '%s' "$2" >"$_dir/command.$1"; }
 environment() { printf '%s\\n' "$1" >"$_dir/environment"; }
+# A guest that was kept and goes on: what must not be the same each time.
+renew() { # seconds since 1970, machine id, MAC address; randomness and the program that has it used, for printf
+  date -s "@$1" >/dev/null 2>&1
+  printf "$4" >/dev/urandom
+  printf "$5" >"$_dir/reseed" && chmod 700 "$_dir/reseed" && "$_dir/reseed" 2>/dev/null ||
+    perl -e 'open F, ">", "/dev/urandom"; ioctl(F, 0x5207, 0)' 2>/dev/null
+  [ ! -e /etc/machine-id ] || printf '%s\\n' "$2" >/etc/machine-id
+  for _link in /sys/class/net/*; do
+    [ ! -e "$_link/device" ] || ip link set dev "\${_link##*/}" address "$3" 2>/dev/null
+  done
+}
 put_file() { # mode, path, base64
   case $2 in */*) mkdir -p "\${2%/*}/" 2>"$_dir/words" ;; esac &&
     { printf '%s' "$3" | base64 -d >"$2"; } 2>"$_dir/words" && chmod "$1" "$2" 2>"$_dir/words" && return

@@ -1,5 +1,5 @@
-import type { JobId, LogStream } from '@vmo/contract';
-import { findInLog, type Client } from '@vmo/client';
+import { CodedError, type JobId, type LogStream } from '@vmo/contract';
+import { findInLog, isPassing, UnreachableError, type Client } from '@vmo/client';
 import { compileQuery, findInText, lineText, type TextQuery } from '@vmo/ansi';
 import { FoundLines } from './found-lines.ts';
 import type { FoundRange } from './pieces.ts';
@@ -31,6 +31,10 @@ export class Finder {
   searching = $state(false);
   /** Of the log that is being searched: from 0 to 1. */
   progress = $state(0);
+  /** There are more matching lines than are listed. */
+  truncated = $state(false);
+  /** Lines that are so long that only their beginning was searched. */
+  longLines = $state(0);
   /** All matches, of which the first ones are listed. */
   total = $state(0);
   /** Index of the match that the person is at; -1: none. */
@@ -94,7 +98,8 @@ export class Finder {
     this.#seq = this.#totalBefore = 0;
     this.#marks = true;
     this.found = new FoundLines();
-    this.total = this.progress = 0;
+    this.total = this.progress = this.longLines = 0;
+    this.truncated = false;
     this.current = -1;
     this.searching = false;
     this.version++;
@@ -104,7 +109,6 @@ export class Finder {
     const query = this.#query;
     if (!query) return;
     const search = (this.#search = new AbortController());
-    const isFirst = this.#seq === 0;
     const { client, jobId } = this.#options;
     // What was not there at the end of this search is found by the next one, also when the job ends meanwhile.
     const wasLive = this.#options.isLive();
@@ -120,6 +124,8 @@ export class Finder {
           this.total = Math.max(this.found.count, this.#totalBefore + row.matches);
         } else if (row.type === 'end') {
           this.#seq = row.seq;
+          this.truncated ||= row.truncated;
+          this.longLines += row.longLines;
           this.total = this.#totalBefore = Math.max(this.found.count, this.#totalBefore + row.matches);
         } else throw new Error(row.message);
         this.#choose(row.type === 'end');
@@ -129,8 +135,9 @@ export class Finder {
       if (wasLive) this.#goOn(query);
     } catch (error) {
       if (search.signal.aborted) return;
-      if (isFirst) this.error = errorWords(error);
-      else this.#goOn(query);
+      // What was found so far stays, and the search goes on once the server can be reached; what it refuses, it refuses again.
+      if (this.#seq > 0 && passes(error)) this.#goOn(query);
+      else this.error = errorWords(error);
     }
     this.searching = false;
     this.version++;
@@ -178,9 +185,26 @@ export class Finder {
   }
 }
 
-/** What to say about the matches: `3 of 214`, `214`. */
+const passes = (error: unknown): boolean =>
+  error instanceof UnreachableError || (error instanceof CodedError && isPassing(error));
+
+/** What to say about the matches: `3 of 214`, `214`, `3 of the first 130 of 214`. */
 export function countWords(finder: Finder): string {
   void finder.version;
   const all = finder.total.toLocaleString();
-  return finder.current >= 0 ? `${(finder.current + 1).toLocaleString()} of ${all}` : all;
+  if (finder.current < 0) return all;
+  const listed = finder.truncated ? `the first ${finder.found.count.toLocaleString()} of ` : '';
+  return `${(finder.current + 1).toLocaleString()} of ${listed}${all}`;
+}
+
+/** What a search did not do, in whole sentences; empty: it did all. */
+export function shortfallWords(finder: Finder): string {
+  const words: string[] = [];
+  if (finder.truncated)
+    words.push('There are too many matching lines to go to each of them: look for something longer.');
+  if (finder.longLines > 0)
+    words.push(
+      `Of ${finder.longLines === 1 ? 'one line' : `${finder.longLines.toLocaleString()} lines`} longer than 1 MiB only the beginning was searched.`,
+    );
+  return words.join(' ');
 }

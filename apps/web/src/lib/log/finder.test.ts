@@ -1,7 +1,7 @@
 import { createClient } from '@vmo/client';
 import type { FindRow } from '@vmo/contract';
-import { expect, it, vi } from 'vitest';
-import { countWords, Finder } from './finder.svelte.ts';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { countWords, Finder, shortfallWords } from './finder.svelte.ts';
 import { jobId } from './testing.ts';
 
 /** A finder whose searches are answered with these rows, one list after the other; a live job has ended at the last. */
@@ -93,6 +93,44 @@ it('says what the server says, and what is wrong with a pattern before it is ask
   expect(asked).toHaveLength(0);
   finder.search({ ...query, text: '(a+)+b', regex: true }, 1);
   await vi.waitFor(() => expect(finder.error).toBe('This pattern takes too long.'));
+});
+
+it('ends with the words of the server also in a log that grows, and keeps what was found before', async () => {
+  const { finder, asked } = finderOf(
+    [
+      [
+        { type: 'matches', lines: [[3, 1]] },
+        { type: 'end', seq: 10, matches: 1, truncated: false, longLines: 0 },
+      ],
+      [{ type: 'error', code: 'PATTERN_TOO_SLOW', message: 'This pattern takes too long.' }],
+      [],
+    ],
+    true,
+  );
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  finder.search({ ...query, regex: true }, 1);
+  await vi.waitFor(() => expect(finder.error).toBe('This pattern takes too long.'), 5000);
+  expect(finder.searching).toBe(false);
+  expect(finder.found.count).toBe(1);
+  expect(vi.getTimerCount()).toBe(0);
+  expect(asked).toHaveLength(2);
+});
+
+it('says which matches it lists, and of which lines it knows only the beginning', async () => {
+  const { finder } = finderOf([
+    [
+      { type: 'matches', lines: [[3, 2]] },
+      { type: 'end', seq: 10, matches: 214_000, truncated: true, longLines: 1 },
+    ],
+  ]);
+  finder.search(query, 1);
+  await vi.waitFor(() => expect(finder.searching).toBe(false));
+  expect(countWords(finder)).toBe('1 of the first 2 of 214,000');
+  expect(shortfallWords(finder)).toBe(
+    'There are too many matching lines to go to each of them: look for something longer. ' +
+      'Of one line longer than 1 MiB only the beginning was searched.',
+  );
 });
 
 it('marks words wherever they stand, patterns only where the server found them', async () => {

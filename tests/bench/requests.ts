@@ -12,12 +12,15 @@ import { cancelRequest, machineOf, plainToReady, requestEnded, submitRequest } f
 /** How a machine may come to its first command. */
 interface Way {
   name: string;
-  vmName: string;
+  warm: boolean;
   /** Milliseconds from the submit on, where plain QEMU is not what it is compared with. */
   atMost?: number;
 }
 
-const ways: readonly Way[] = [{ name: 'cold boot', vmName: 'small-guest' }];
+const ways: readonly Way[] = [
+  { name: 'cold boot', warm: false },
+  { name: 'warm start', warm: true, atMost: 500 },
+];
 
 /** From the request to the server until QEMU is executed; what comes after that is not waited for. */
 async function submitToExec(server: TestServer): Promise<number> {
@@ -34,10 +37,10 @@ async function submitToExec(server: TestServer): Promise<number> {
 async function submitToOutput(
   server: TestServer,
   connection: JobsConnection,
-  vmName: string,
+  warm: boolean,
 ): Promise<{ time: number; uuid: RequestId }> {
   const begin = performance.now();
-  const uuid = await submitRequest(server, { vm_name: vmName, commands: 'echo there' });
+  const uuid = await submitRequest(server, { vm_name: 'small-guest', commands: 'echo there', warm });
   const seen = Promise.withResolvers<number>();
   const subscription = connection.followJob({
     jobId: JobId.parse(uuid),
@@ -59,14 +62,16 @@ async function submitToOutput(
 async function firstOutput({ add }: Bench, server: TestServer, argv: readonly string[]): Promise<void> {
   const connection = server.connect();
   try {
-    for (const { name, vmName, atMost } of ways) {
+    for (const { name, warm, atMost } of ways) {
+      // The first of the warm ones boots, and is what the others go on from.
+      if (warm) await submitToOutput(server, connection, warm);
       const ours: number[] = [];
       const plain: number[] = [];
       // By turns: what slows the machine down hits both.
       for (let round = 0; round < 5; round++) {
         const directory = join(server.dataDirectory, 'storage', 'vms', `plain-${String(round)}`);
         plain.push(await plainToReady(argv, directory));
-        ours.push((await submitToOutput(server, connection, vmName)).time);
+        ours.push((await submitToOutput(server, connection, warm)).time);
       }
       const boot = median(plain);
       const limit = {

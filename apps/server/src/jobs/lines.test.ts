@@ -186,6 +186,27 @@ describe('a search', () => {
     ]);
   });
 
+  it('waits for its turn when several others are under way', async () => {
+    const id = await ran('echo needle');
+    const begin = async () => {
+      const rows = await cockpit.jobs.find(id, FindQuery.parse({ text: 'needle', streams: 'stdout' }));
+      await rows.next();
+      return rows;
+    };
+    const four = await Promise.all([begin(), begin(), begin(), begin()]);
+    let isThere = false;
+    const fifth = begin().then((rows) => {
+      isThere = true;
+      return rows;
+    });
+    await cockpit.jobs.get(id);
+    expect(isThere).toBe(false);
+    await four[0].return(undefined);
+    await (await fifth).return(undefined);
+    await Promise.all(four.map((rows) => rows.return(undefined)));
+    expect(found(await find(id, { text: 'needle', streams: 'stdout' }))).toEqual([[3, 1]]);
+  });
+
   it('says that of a line of more than a mebibyte only the beginning was looked at', async () => {
     const id = await ran(`printf needle; head -c 1200000 /dev/zero | tr '\\0' x; echo straw; echo straw`);
     const end = (rows: readonly FindRow[]) => rows.at(-1);

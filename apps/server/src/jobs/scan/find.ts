@@ -42,7 +42,7 @@ async function* search(
   const { text, regex, caseSensitive, streams = LogStream.options } = query;
   const read = (afterSeq: number) =>
     readEvents(db, row, { afterSeq, limit: pageEvents, maxBytes: pageBytes, streams });
-  using scan = threads.open(
+  using scan = await threads.openInTurn(
     { kind: 'find', query: { text, regex, caseSensitive } },
     regex ? patternPatienceMs : patienceMs,
   );

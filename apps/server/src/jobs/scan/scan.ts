@@ -20,6 +20,18 @@ export class ScanTimeoutError extends Error {
 
 /** An idle thread is kept for this long: its start takes longer than many a search. */
 const idleMs = 30_000;
+/** Searches at once; more wait for their turn. Each takes a thread and its memory. */
+const mostSearches = 4;
+/** A search whose reader does not read on for this long gives its place to the next one. */
+const readerPatienceMs = 30_000;
+
+/** The reader of a search did not read on. */
+export class ScanLapsedError extends Error {
+  constructor() {
+    super('nobody read on for too long: the search has ended');
+    this.name = 'ScanLapsedError';
+  }
+}
 
 interface Thread {
   worker: Worker;
@@ -41,13 +53,52 @@ function startThread(): Thread {
 export class ScanThreads {
   #idle: { thread: Thread; timer: NodeJS.Timeout } | null = null;
   #stopped = false;
+  #searches = 0;
+  readonly #queue: (() => void)[] = [];
 
   /** @param patienceMs for each page */
   open(task: Task, patienceMs: number): Scan {
-    const thread = this.#takeIdle() ?? startThread();
-    return new Scan(thread, task, patienceMs, () => {
-      this.#keep(thread);
+    const thread = this.#takeThread();
+    return new Scan(thread, task, patienceMs, (isSound) => {
+      this.#take(thread, isSound);
     });
+  }
+
+  /** As `open`, once it is its turn. Close it: others wait. It closes itself when nobody asks it anything for long. */
+  async openInTurn(task: Task, patienceMs: number): Promise<Scan> {
+    if (this.#searches < mostSearches) this.#searches++;
+    else {
+      const turn = Promise.withResolvers<undefined>();
+      this.#queue.push(() => {
+        turn.resolve(undefined);
+      });
+      await turn.promise;
+    }
+    const thread = this.#takeThread();
+    const giveBack = (isSound: boolean) => {
+      this.#take(thread, isSound);
+      // The place goes over to the next one.
+      const next = this.#queue.shift();
+      if (next) next();
+      else this.#searches--;
+    };
+    return new Scan(thread, task, patienceMs, giveBack, readerPatienceMs);
+  }
+
+  #takeThread(): Thread {
+    const idle = this.#takeIdle();
+    if (idle) return idle;
+    const thread = startThread();
+    // One that dies while it waits is not given to anybody.
+    thread.worker.once('exit', () => {
+      if (this.#idle?.thread === thread) this.#takeIdle();
+    });
+    return thread;
+  }
+
+  #take(thread: Thread, isSound: boolean): void {
+    if (isSound) this.#keep(thread);
+    else void thread.worker.terminate();
   }
 
   #takeIdle(): Thread | null {
@@ -65,10 +116,6 @@ export class ScanThreads {
     const timer = setTimeout(() => void this.#takeIdle()?.worker.terminate(), idleMs);
     timer.unref();
     this.#idle = { thread, timer };
-    // One that dies while it waits is not given to anybody.
-    thread.worker.once('exit', () => {
-      if (this.#idle?.thread === thread) this.#takeIdle();
-    });
   }
 
   stop(): void {
@@ -84,14 +131,29 @@ export class ScanThreads {
 export class Scan implements Disposable {
   readonly #thread: Thread;
   readonly #patienceMs: number;
-  readonly #giveBack: () => void;
+  readonly #giveBack: (isSound: boolean) => void;
+  readonly #lapse: NodeJS.Timeout | null;
   /** In the middle of a page, or ended by one: its thread is of no use to anybody else. */
   #isSound = true;
+  #isClosed = false;
 
-  constructor(thread: Thread, task: Task, patienceMs: number, giveBack: () => void) {
+  /** @param lapseMs It closes itself when it is asked nothing for so long; absent: never. */
+  constructor(
+    thread: Thread,
+    task: Task,
+    patienceMs: number,
+    giveBack: (isSound: boolean) => void,
+    lapseMs?: number,
+  ) {
     this.#thread = thread;
     this.#patienceMs = patienceMs;
     this.#giveBack = giveBack;
+    this.#lapse =
+      lapseMs === undefined
+        ? null
+        : setTimeout(() => {
+            this.#onQuiet();
+          }, lapseMs).unref();
     this.#tell({ kind: 'task', task });
   }
 
@@ -110,6 +172,7 @@ export class Scan implements Disposable {
   }
 
   async #send(page: Page): Promise<Reply> {
+    if (this.#isClosed) throw new ScanLapsedError();
     const { worker, ready } = this.#thread;
     this.#isSound = false;
     await ready;
@@ -125,6 +188,7 @@ export class Scan implements Disposable {
       this.#tell({ kind: 'page', page }, [page.bytes.buffer as ArrayBuffer]);
       const reply = await promise;
       this.#isSound = true;
+      this.#lapse?.refresh();
       return reply;
     } finally {
       clearTimeout(timer);
@@ -132,9 +196,16 @@ export class Scan implements Disposable {
     }
   }
 
+  #onQuiet(): void {
+    // In the middle of a page it is not the reader who is slow.
+    if (this.#isSound) this[Symbol.dispose]();
+  }
+
   [Symbol.dispose](): void {
-    if (this.#isSound) this.#giveBack();
-    else void this.#thread.worker.terminate();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.#lapse) clearTimeout(this.#lapse);
+    this.#giveBack(this.#isSound);
   }
 }
 

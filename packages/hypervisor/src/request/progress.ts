@@ -5,6 +5,8 @@ export interface ProgressOptions {
   plan: RunPlan;
   report: Report;
   channel: RequestChannel | null;
+  /** When the machine did: one that goes on from what was kept was ready long before. */
+  startedAt: Date;
   /** The time of the host when the guest booted, in milliseconds; null: not known yet. */
   bootedAt: number | null;
   artifacts: RunProgress['artifacts'];
@@ -16,9 +18,11 @@ export interface ProgressOptions {
 
 /** What is told to the server of all that is known. */
 export function toProgress(options: ProgressOptions): RunProgress {
-  const { plan, report, channel, bootedAt, isOver } = options;
+  const { plan, report, channel, bootedAt, startedAt, isOver } = options;
   const time = (seconds: number | undefined) =>
-    seconds === undefined || bootedAt === null ? null : new Date(bootedAt + seconds * 1000).toISOString();
+    seconds === undefined || bootedAt === null
+      ? null
+      : new Date(Math.max(bootedAt + seconds * 1000, startedAt.getTime())).toISOString();
   return {
     channel,
     readyAt: time(report.readyAt ?? undefined),

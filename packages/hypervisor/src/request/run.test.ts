@@ -350,6 +350,8 @@ describe('a simulation request', () => {
         expect(mac).toBe(workshop.driver.macOf(idOf(asked)));
         expect(await asked.read('boot')).not.toContain('vmo-guest ready');
         expect(toFirst(asked)).toBeLessThan(toFirst(cold));
+        const { readyAt } = asked.progress.at(-1) ?? {};
+        expect(Date.parse(readyAt ?? '')).toBeGreaterThanOrEqual(asked.run.startedAt.getTime());
       }
       expect(told[0]?.random).not.toBe(told[1]?.random);
       expect(told.map(({ disk }) => disk)).toEqual(['fine', 'fine']);

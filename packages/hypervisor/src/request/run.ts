@@ -211,6 +211,7 @@ export class RequestRun implements Run {
         plan,
         report,
         channel: report.starter,
+        startedAt: this.startedAt,
         bootedAt: this.#bootedAt,
         artifacts,
         isOver,

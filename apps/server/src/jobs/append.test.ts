@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
 import { freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
 import { createLog, packChunk } from './log.ts';
-import { lockJob } from './repository.ts';
+import { listPartitions } from './log-repository.ts';
+import { findJob, lockJob } from './repository.ts';
 
 let cockpit: Cockpit;
 
@@ -42,6 +43,46 @@ async function expectStored(jobId: JobId, whole: Record<SpoolStream, Buffer>): P
 }
 
 describe('append', () => {
+  it('of one job that cannot be stored does not keep those of others from it that go with it', async () => {
+    const log = createLog(cockpit.db);
+    const rows = [];
+    for (let index = 0; index < 3; index++) {
+      const { jobId } = await takeJob();
+      const row = await findJob(cockpit.db, jobId);
+      if (row) rows.push(row);
+    }
+    const bad = rows[1];
+    const packed = packChunk(piece('stdout', Buffer.from('line\n'), 0, 5));
+    await log.ensurePartitions([packed]);
+    // The same job, event and time: the statement of all three fails.
+    await cockpit.db
+      .insertInto('job_events')
+      .values({
+        ...{ job_id: bad?.id ?? '', seq: (bad?.last_seq ?? 0) + 1, ts: packed.ts, stream: 'stdout' },
+        ...{ chunk: Buffer.from('x'), codec: 0, stream_offset: 0, size: 1, lines_before: [0] },
+      })
+      .execute();
+    const outcomes = await Promise.allSettled(
+      [...rows.slice(0, 1), ...rows].map((row) => log.appendBehind(row, [packed])),
+    );
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+    const texts = await Promise.all(rows.map(({ id }) => cockpit.bytes(JobId.parse(id), 'stdout')));
+    expect(texts.map(String)).toEqual(['line\n', '', 'line\n']);
+  });
+
+  it('of an agent whose clock is far ahead is stored as of now, where retention finds it', async () => {
+    const ref = await takeJob();
+    const chunk = {
+      ...piece('stdout', Buffer.from('line\n'), 0, 5),
+      ts: new Date(Date.now() + 365 * 86_400_000),
+    };
+    expect(await cockpit.apiOf('a').append(ref, [chunk])).toMatchObject({ status: 'accepted' });
+    const event = (await cockpit.events(ref.jobId)).at(-1);
+    expect(Math.abs(Date.parse(event?.ts ?? '') - Date.now())).toBeLessThan(5 * 60_000);
+    const days = (await listPartitions(cockpit.db)).map(({ day }) => Date.parse(day));
+    expect(Math.max(...days)).toBeLessThan(Date.now() + 7 * 86_400_000);
+  });
+
   it('moves the end of a log without a new entry in any index of the jobs', async () => {
     const ref = await takeJob();
     const log = createLog(cockpit.db);

@@ -1,4 +1,4 @@
-import type { Database } from '@vmo/db';
+import { isDatabaseUnavailable, type Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import { appendInOneStatement, type Append } from './log-repository.ts';
 
@@ -33,7 +33,11 @@ export function createGroupAppend(db: Kysely<Database>): (append: Append) => Pro
       );
       for (const { append, resolve } of group) resolve(stored.has(append.at.id));
     } catch (error) {
-      for (const { reject } of group) reject(error);
+      const [first] = group;
+      if (first && group.length === 1) first.reject(error);
+      else if (isDatabaseUnavailable(error)) for (const { reject } of group) reject(error);
+      // One of them is at fault: the others must not fail with it again and again.
+      else for (const one of group) await storeGroup([one]);
     }
   }
 

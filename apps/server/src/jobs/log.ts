@@ -40,9 +40,15 @@ export interface PackedChunk {
   ts: Date;
 }
 
+/** Clocks of two hosts differ by less. */
+const aheadMs = 60_000;
+
+/** An agent whose clock is far ahead must not store output where retention comes only when that time has come. */
+const notAhead = (ts: Date): Date => new Date(Math.min(ts.getTime(), Date.now() + aheadMs));
+
 export function packChunk(chunk: SpoolChunk): PackedChunk {
   const bytes = Buffer.from(chunk.bytes.buffer, chunk.bytes.byteOffset, chunk.bytes.byteLength);
-  return { stream: chunk.stream, offset: chunk.offset, bytes, ts: chunk.ts, ...encodeChunk(bytes) };
+  return { stream: chunk.stream, offset: chunk.offset, bytes, ts: notAhead(chunk.ts), ...encodeChunk(bytes) };
 }
 
 export function packLines(lines: readonly string[], ts: Date): PackedChunk[] {

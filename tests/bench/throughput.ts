@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { Job } from '@vmo/contract';
 import type { TestServer } from '@vmo/testkit';
 import type { Bench, Part } from './bench.ts';
 import { buildLog, inChunks } from './build-log.ts';
@@ -29,6 +30,20 @@ interface Watched {
   inserted: number[];
 }
 
+/** @throws when what is stored of the job's output is not the file, so many times */
+async function checkStored(server: TestServer, { id }: Job, file: Buffer, times: number): Promise<void> {
+  const expected = createHash('sha256');
+  for (let time = 0; time < times; time++) expected.update(file);
+  const stored = createHash('sha256');
+  const { body } = await server.client.download('getLog', {
+    params: { jobId: id },
+    query: { stream: 'stdout' },
+  });
+  for await (const piece of body ?? []) stored.update(piece);
+  if (stored.digest('hex') !== expected.digest('hex'))
+    throw new Error('what is stored is not what was written');
+}
+
 /** The same bytes by turns as a job that a browser follows, into a plain file, and as single inserts. */
 async function compare(
   server: TestServer,
@@ -38,7 +53,8 @@ async function compare(
   const result: Watched = { job: [], plain: [], stored: [], inserted: [] };
   const timeFile = join(directory, 'time');
   const plainFile = join(directory, 'plain');
-  const bytes = (await readFile(load.file)).length * load.times;
+  const file = await readFile(load.file);
+  const bytes = file.length * load.times;
   for (let round = 0; round < rounds; round++) {
     await execute('/bin/sh', ['-c', `exec >>'${plainFile}'; ${timedCat(load.file, load.times, timeFile)}`]);
     result.plain.push(await readTime(timeFile));
@@ -47,8 +63,9 @@ async function compare(
     const job = await submit(server, { command: timedCat(load.file, load.times, timeFile) });
     await load.follow(job.id);
     const { logBytes } = await ended(server, job);
-    if (logBytes !== bytes) throw new Error(`stored ${String(logBytes)} of ${String(bytes)} bytes`);
     result.stored.push(bytes / 1e6 / ((performance.now() - begin) / 1000));
+    if (logBytes !== bytes) throw new Error(`stored ${String(logBytes)} of ${String(bytes)} bytes`);
+    if (round === rounds - 1) await checkStored(server, job, file, load.times);
     result.job.push(await readTime(timeFile));
     if (load.inserts.length > 0) result.inserted.push(await insertSpeed(server, load.inserts));
   }

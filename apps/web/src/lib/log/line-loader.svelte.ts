@@ -98,7 +98,7 @@ export class LineLoader {
     const last = (index + 1) * blockLines;
     // An answer may end early, where lines are long: the next one goes on there.
     let from = index * blockLines + 1;
-    while (from < last && store.at(from)) from++;
+    while (from < last && (store.at(from) || store.isAbsent(from))) from++;
     const request = new AbortController();
     this.#underWay.set(index, request);
     try {
@@ -115,7 +115,7 @@ export class LineLoader {
       if (this.#stopped) return;
       this.#asked.set(index, performance.now());
       // What the answer leaves out before its first line is kept no more.
-      if (page.lines.length === 0 || page.from > from) store.noteAbsent(index);
+      store.noteAbsent(from, page.lines.length === 0 ? last : Math.min(page.from - 1, last));
       onPage(page);
     } catch (error) {
       if (!request.signal.aborted && !this.#stopped) this.errors = new Map(this.errors).set(index, error);

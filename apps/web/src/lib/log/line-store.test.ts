@@ -49,9 +49,12 @@ describe('a store of a million lines', () => {
   it('does not ask for ever for what the server has no more', () => {
     const store = new LineStore();
     store.count = 1000;
-    store.noteAbsent(1);
+    store.noteAbsent(257, 300);
     expect(store.missing([1, 300, 600])).toEqual([0, 2]);
     expect(store.isAbsent(300)).toBe(true);
     expect(store.isAbsent(1)).toBe(false);
+    // The rest of its block is there, and was only not loaded yet.
+    expect(store.isAbsent(301)).toBe(false);
+    expect(store.missing([300, 301])).toEqual([1]);
   });
 });

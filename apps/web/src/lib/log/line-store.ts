@@ -29,8 +29,8 @@ interface Block {
   characters: number;
   /** When it was last in sight: larger is later. */
   seen: number;
-  /** Asked for, and the server has no such lines (any more). */
-  absent: boolean;
+  /** Positions that were asked for, and of which the server has no lines (any more). */
+  readonly absent: Set<number>;
 }
 
 const styles = new Map<string, Style>();
@@ -117,16 +117,11 @@ export class LineStore {
 
   /** The server was asked for it and has it no more. */
   isAbsent(position: number): boolean {
-    return this.at(position) === null && (this.#blockAt(position)?.absent ?? false);
+    return this.at(position) === null && (this.#blockAt(position)?.absent.has(position) ?? false);
   }
 
   set(position: number, line: StoredLine): void {
-    const index = Math.floor((position - 1) / blockLines);
-    let block = this.#blocks.get(index);
-    if (!block) {
-      block = { lines: [], loaded: 0, characters: 0, seen: this.#clock, absent: false };
-      this.#blocks.set(index, block);
-    }
+    const block = this.#makeBlock(Math.floor((position - 1) / blockLines));
     const at = (position - 1) % blockLines;
     const before = block.lines[at];
     if (!before) {
@@ -187,11 +182,19 @@ export class LineStore {
     if (!here || line.text.length > here.raw.length || !line.cut) this.set(position, storedLine(line, seq));
   }
 
-  /** These positions were asked for, and the answer held none of them. */
-  noteAbsent(index: number): void {
-    const block = this.#blocks.get(index);
-    if (block) block.absent = true;
-    else this.#blocks.set(index, { lines: [], loaded: 0, characters: 0, seen: this.#clock, absent: true });
+  /** These positions of one block, `to` among them, were asked for, and the answer held none of them. */
+  noteAbsent(from: number, to: number): void {
+    const block = this.#makeBlock(Math.floor((from - 1) / blockLines));
+    for (let position = from; position <= to; position++) block.absent.add(position);
+  }
+
+  #makeBlock(index: number): Block {
+    let block = this.#blocks.get(index);
+    if (!block) {
+      block = { lines: [], loaded: 0, characters: 0, seen: this.#clock, absent: new Set() };
+      this.#blocks.set(index, block);
+    }
+    return block;
   }
 
   /** Blocks with some of these positions that are not here, in their order. */
@@ -199,7 +202,7 @@ export class LineStore {
     const found = new Set<number>();
     for (const position of positions) {
       if (position < 1 || position > this.count || this.at(position) !== null) continue;
-      if (!this.#blockAt(position)?.absent) found.add(Math.floor((position - 1) / blockLines));
+      if (!this.isAbsent(position)) found.add(Math.floor((position - 1) / blockLines));
     }
     return [...found];
   }

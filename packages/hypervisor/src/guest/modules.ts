@@ -14,7 +14,17 @@ const execute = promisify(execFile);
  */
 const wantedModules: readonly string[] = [
   ...['virtio_pci', 'virtio_mmio', 'virtio_console', 'virtio_blk', 'virtio_net', 'virtio_scsi', 'sd_mod'],
-  ...['virtio_balloon', 'virtio_mem', 'virtio_rng', 'button', 'evdev', 'qemu_fw_cfg', 'af_packet', 'sr_mod', 'pvpanic_pci'],
+  ...[
+    'virtio_balloon',
+    'virtio_mem',
+    'virtio_rng',
+    'button',
+    'evdev',
+    'qemu_fw_cfg',
+    'af_packet',
+    'sr_mod',
+    'pvpanic_pci',
+  ],
   ...['ext4', 'isofs', 'vfat', 'nls_utf8', 'nls_ascii', 'nls_cp437'],
 ];
 

@@ -55,6 +55,7 @@ export function addSubmitCommand(parent: Command, world: World, setExitCode: (co
     .option('--save-artifacts <directory>', 'with --wait: where to put them', 'artifacts')
     .option('-l, --label <name=value>', 'for finding it again; again for more', collect)
     .option('--priority <number>', '-100 to 100, the higher runs first', signedNumber)
+    .option('--warm', 'go on from where such a machine was ready before, rather than boot')
     .option('--keep-on-failure', 'keep the disk of the machine for a time when it fails')
     .option('--keep-going', 'run the other commands also after one that failed')
     .option(

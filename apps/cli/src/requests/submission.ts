@@ -16,6 +16,7 @@ export interface SubmitOptions {
   label?: string[];
   timeout?: number;
   priority?: number;
+  warm?: boolean;
   keepOnFailure?: boolean;
   keepGoing?: boolean;
   retry?: number;
@@ -50,6 +51,7 @@ export async function toRequest(cli: Cli, words: readonly string[], options: Sub
     artifacts: options.artifact ?? [],
     labels: labelsOf(options.label ?? []),
     stop_on_failure: !options.keepGoing,
+    warm: options.warm ?? false,
     keep_on_failure: options.keepOnFailure ?? false,
     hold: options.hold ?? false,
     // Made here where none is given, so that an answer that got lost can be asked for again.

@@ -74,6 +74,7 @@ export interface SubmissionWords {
   labels: Readonly<Record<string, string>>;
   priority: number;
   retry: number;
+  warm: boolean;
   keepOnFailure: boolean;
   keepGoing: boolean;
   hold: boolean;
@@ -90,6 +91,7 @@ export function submitCalls(words: SubmissionWords): string {
     ...pair('-l', words.labels),
     ...(words.priority === 0 ? [] : [`--priority ${String(words.priority)}`]),
     ...(words.retry === 0 ? [] : [`--retry ${String(words.retry)}`]),
+    ...(words.warm ? ['--warm'] : []),
     ...(words.keepOnFailure ? ['--keep-on-failure'] : []),
     ...(words.keepGoing ? ['--keep-going'] : []),
     ...(words.hold ? ['--hold'] : []),

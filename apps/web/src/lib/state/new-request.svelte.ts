@@ -55,6 +55,7 @@ export class NewRequestForm {
   artifacts = $state('');
   priority = $state('0');
   retry = $state('0');
+  warm = $state(false);
   keepOnFailure = $state(false);
   keepGoing = $state(false);
   hold = $state(false);
@@ -136,6 +137,7 @@ export class NewRequestForm {
       ...(Object.keys(labels).length > 0 ? { labels } : {}),
       ...(Number(this.priority) === 0 ? {} : { priority: Number(this.priority) }),
       ...(Number(this.retry) === 0 ? {} : { retry: Number(this.retry) }),
+      ...(this.warm ? { warm: true } : {}),
       ...(this.keepOnFailure ? { keep_on_failure: true } : {}),
       ...(this.keepGoing ? { stop_on_failure: false } : {}),
       ...(this.hold ? { hold: true } : {}),
@@ -168,6 +170,7 @@ export class NewRequestForm {
       labels: this.#labels ?? {},
       priority: Number(this.priority),
       retry: Number(this.retry),
+      warm: this.warm,
       keepOnFailure: this.keepOnFailure,
       keepGoing: this.keepGoing,
       hold: this.hold,

@@ -1,4 +1,6 @@
+import { connect } from '@vmo/db';
 import { startTestServer } from '@vmo/testkit';
+import { sql } from 'kysely';
 import { expect, jobUrl, outputRow, rows, submit, test } from './story.ts';
 import type { Page } from '@playwright/test';
 
@@ -96,9 +98,29 @@ test('another server that answers is kept and used from then on', async ({ cockp
   expect((await kept(cockpit)).backendUrl).toBe('');
 });
 
-test('what the logs take on the disk is shown, and old ones are removed on demand', async ({ cockpit }) => {
+test('what the logs take on the disk is shown, and old ones are removed on demand', async ({
+  cockpit,
+  server,
+}) => {
+  const job = await submit(server, { command: 'echo of long ago' });
+  await cockpit.goto(jobUrl(server, job));
+  await expect(outputRow(cockpit, /^of long ago$/)).toBeVisible();
+  await expect(rows(cockpit).filter({ hasText: /exit 0 after/ })).toBeVisible();
+  const db = connect(server.database, { poolSize: 1 });
+  try {
+    await sql`create table job_events_20200102 partition of job_events for values from ('2020-01-02') to ('2020-01-03')`.execute(
+      db,
+    );
+    await sql`update jobs set created_at = '2020-01-02T01:00:00Z' where id = ${job.id}`.execute(db);
+    await sql`update job_events set ts = '2020-01-02T01:00:00Z' where job_id = ${job.id}`.execute(db);
+  } finally {
+    await db.destroy();
+  }
   await cockpit.keyboard.press(',');
   await expect(settings(cockpit).getByText(/^[\d.,]+ [KMG]?i?B on the disk/)).toBeVisible();
   await settings(cockpit).getByRole('button', { name: 'Remove old logs now' }).click();
-  await expect(settings(cockpit).getByText('None was old enough.')).toBeVisible();
+  await expect(settings(cockpit).getByText(/^Removed .+: the log of 1 job\.$/)).toBeVisible();
+  await cockpit.keyboard.press('Escape');
+  await cockpit.reload();
+  await expect(outputRow(cockpit, /^of long ago$/)).toHaveCount(0);
 });

@@ -28,7 +28,7 @@ export class LogUsageState {
       this.outcome =
         days.length === 0
           ? 'None was old enough.'
-          : `Removed ${bytesInWords(bytes)}: the logs of ${jobs.toLocaleString()} jobs.`;
+          : `Removed ${bytesInWords(bytes)}: ${jobs === 1 ? 'the log of 1 job' : `the logs of ${jobs.toLocaleString()} jobs`}.`;
       await this.load();
     } catch (error) {
       this.error = toError(error);

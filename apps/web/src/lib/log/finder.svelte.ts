@@ -188,20 +188,22 @@ export class Finder {
 const passes = (error: unknown): boolean =>
   error instanceof UnreachableError || (error instanceof CodedError && isPassing(error));
 
-/** What to say about the matches: `3 of 214`, `214`, `3 of the first 130 of 214`. */
+/** What to say about the matches: `3 of 214`, `214`; `3 of 130+` where only 130 are listed. */
 export function countWords(finder: Finder): string {
   void finder.version;
   const all = finder.total.toLocaleString();
   if (finder.current < 0) return all;
-  const listed = finder.truncated ? `the first ${finder.found.count.toLocaleString()} of ` : '';
-  return `${(finder.current + 1).toLocaleString()} of ${listed}${all}`;
+  const known = finder.truncated ? `${finder.found.count.toLocaleString()}+` : all;
+  return `${(finder.current + 1).toLocaleString()} of ${known}`;
 }
 
 /** What a search did not do, in whole sentences; empty: it did all. */
 export function shortfallWords(finder: Finder): string {
   const words: string[] = [];
   if (finder.truncated)
-    words.push('There are too many matching lines to go to each of them: look for something longer.');
+    words.push(
+      `There are ${finder.total.toLocaleString()} matches, too many to go to each: the first ${finder.found.count.toLocaleString()} are listed.`,
+    );
   if (finder.longLines > 0)
     words.push(
       `Of ${finder.longLines === 1 ? 'one line' : `${finder.longLines.toLocaleString()} lines`} longer than 1 MiB only the beginning was searched.`,

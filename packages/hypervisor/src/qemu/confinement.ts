@@ -52,6 +52,7 @@ export async function confine(owner: Owner | null, kvm: boolean): Promise<string
  * The machine's folder, and the ways to it and to the files that it needs, which may lie in the folders of machines that
  * never ran: others may pass, and see nothing.
  * @param files below the storage path
+ * @throws ImageError for one that is not
  */
 export async function makeFolders(
   storage: Storage,
@@ -63,8 +64,9 @@ export async function makeFolders(
   await mkdir(vmDirectory, { mode: 0o711 }).catch(ignoreExisting);
   await mkdir(run, { mode: 0o700 }).catch(ignoreExisting);
   if (!owner) return;
-  const folders = new Set(['images', 'disks', 'vms', ...[...files].map((file) => dirname(file))]);
-  const ways = [storage.root, ...[...folders].map((name) => join(storage.root, name)), vmDirectory];
+  const folders = ['images', 'disks', 'vms'].map((name) => join(storage.root, name));
+  for (const file of files) folders.push(dirname(await storage.resolveInside(file)));
+  const ways = new Set([storage.root, ...folders, vmDirectory]);
   for (const way of ways) await chmod(way, ((await stat(way)).mode & 0o7777) | 0o011);
   await lchown(run, owner.uid, owner.gid);
 }

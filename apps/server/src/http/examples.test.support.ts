@@ -76,7 +76,7 @@ function expectSameShape(now: unknown, written: unknown, where: string): void {
     if (now.length > 0 && written.length > 0) expectSameShape(now[0], written[0], `${where}[0]`);
     return;
   }
-  expect(Object.keys(now), where).toEqual(Object.keys(written));
+  expect(Object.keys(now).toSorted(), where).toEqual(Object.keys(written).toSorted());
   const other = new Map(Object.entries(written));
   for (const [key, value] of Object.entries(now)) expectSameShape(value, other.get(key), `${where}.${key}`);
 }

@@ -64,6 +64,7 @@ export async function converse(
   const pieces = { stdout: [] as Buffer[][], stderr: [] as Buffer[][] };
   const state = { complete: false, truncated: false, timedOut: false };
   const timer = setTimeout(() => {
+    if (state.complete) return;
     state.timedOut = true;
     session.kill();
   }, timeoutMs);
@@ -94,7 +95,8 @@ export async function converse(
     // A killed session can end a stream with an error: then the answer is not complete, which is looked at below.
     await Promise.allSettled([collect('stdout'), collect('stderr')]);
     const { log } = await session.ended;
-    if (state.timedOut && !state.complete) {
+    // Also where the other side still says what became of a script that was ended.
+    if (state.timedOut) {
       if (pieces.stdout.length === 0) await client.dropConnection(target);
       const seconds = String(timeoutMs / 1000);
       throw new SshError({

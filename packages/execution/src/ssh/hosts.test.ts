@@ -118,9 +118,9 @@ describe('a host that is trusted', () => {
     const file = join(place.home, 'pid');
     const script = `sh -c 'echo $$ >${file}; exec sleep 300'; true`;
     // Long enough for a busy host to begin it.
-    await expect(place.hosts.runOnHost(place.host, script, { timeoutMs: 4_000 })).rejects.toMatchObject({
+    await expect(place.hosts.runOnHost(place.host, script, { timeoutMs: 2_000 })).rejects.toMatchObject({
       code: 'HOST_UNREACHABLE',
-      message: 'build did not answer within 4 s',
+      message: 'build did not answer within 2 s',
     });
     const pid = (await readFile(file, 'utf8')).trim();
     await until('its end', () =>

@@ -64,8 +64,7 @@ export async function converse(
   const pieces = { stdout: [] as Buffer[][], stderr: [] as Buffer[][] };
   const state = { complete: false, truncated: false, timedOut: false };
   const timer = setTimeout(() => {
-    if (state.complete) return;
-    state.timedOut = true;
+    state.timedOut = !state.complete;
     session.kill();
   }, timeoutMs);
   session.stdin.write(script(nonce));

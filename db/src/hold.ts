@@ -4,7 +4,9 @@ import { clientOptions, type DatabaseAddress } from './connect.ts';
 
 /** A server that was killed a moment ago has its connection closed by the kernel; Postgres sees it within this. */
 const patienceMs = 5_000;
-const againMs = 250;
+const againMs = 50;
+/** While the database is away. */
+const awayMs = 1_000;
 
 /** Another server works on this database: two would take each other's jobs for lost. */
 export class DatabaseTakenError extends Error {
@@ -69,7 +71,7 @@ export async function holdDatabase(
           onTaken(error);
           return;
         }
-        await delay(againMs * 4, undefined, { signal: over.signal }).catch(() => undefined); // stopped meanwhile
+        await delay(awayMs, undefined, { signal: over.signal }).catch(() => undefined); // stopped meanwhile
       }
     }
   }

@@ -137,8 +137,6 @@ export function createServer({ config, logger, onLost }: ServerOptions): Server 
       agentUp = false;
       return agent.stop();
     });
-    await agent.start();
-    agentUp = true;
     await vms.start();
     await requests.start();
     bus.on('job:pending', agent.hints.jobsPending);
@@ -206,6 +204,10 @@ export function createServer({ config, logger, onLost }: ServerOptions): Server 
       },
     });
     stack.defer(realtime.close);
+
+    // Last: from here on, what jobs have written meanwhile is shipped, and whatever else there is to do waits for its turn.
+    await agent.start();
+    agentUp = true;
     await listener.listen();
 
     const shownHost = ['0.0.0.0', '::'].includes(config.host) ? '127.0.0.1' : inUrl(config.host);

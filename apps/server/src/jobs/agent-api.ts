@@ -137,7 +137,7 @@ export function createAgentApi({
     ): Promise<AppendResult | null> {
       const known = ends.get(ref.jobId);
       if (known?.fence !== ref.fence || known.agent !== agent) return null;
-      const fresh = trimToEnd(known, atBase(packed, attemptBase(known)));
+      const fresh = await trimToEnd(known, atBase(packed, attemptBase(known)));
       if (!fresh || fresh.length === 0) return null;
       // Where the answer gets lost, whether it was stored is not known.
       ends.delete(ref.jobId);
@@ -222,12 +222,12 @@ export function createAgentApi({
       release: (ref, reason) => move(ref, 'pending', { patch: { agent: null }, lines: [reason] }),
 
       async append(ref, chunks): Promise<AppendResult> {
-        const packed = chunks.map(packChunk);
+        const packed = await Promise.all(chunks.map(packChunk));
         await log.ensurePartitions(packed);
         const told = await appendBehindKnown(ref, packed);
         if (told) return told;
         const result = await held(ref, async (trx, row) => {
-          const fresh = trimToEnd(row, atBase(packed, attemptBase(row)));
+          const fresh = await trimToEnd(row, atBase(packed, attemptBase(row)));
           if (!fresh) return { at: row, events: null };
           const events = await log.append(trx, row, fresh);
           return { at: (await lockJob(trx, ref.jobId)) ?? row, events };

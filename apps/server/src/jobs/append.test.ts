@@ -52,7 +52,7 @@ describe('append', () => {
       if (row) rows.push(row);
     }
     const bad = rows[1];
-    const packed = packChunk(piece('stdout', Buffer.from('line\n'), 0, 5));
+    const packed = await packChunk(piece('stdout', Buffer.from('line\n'), 0, 5));
     await log.ensurePartitions([packed]);
     // The same job, event and time: the statement of all three fails.
     await cockpit.db
@@ -86,8 +86,8 @@ describe('append', () => {
   it('moves the end of a log without a new entry in any index of the jobs', async () => {
     const ref = await takeJob();
     const log = createLog(cockpit.db);
-    const packed = (['stdout', 'stderr'] as const).map((stream) =>
-      packChunk(piece(stream, Buffer.from('line\n'), 0, 5)),
+    const packed = await Promise.all(
+      (['stdout', 'stderr'] as const).map((stream) => packChunk(piece(stream, Buffer.from('line\n'), 0, 5))),
     );
     await log.ensurePartitions(packed);
     await cockpit.db.transaction().execute(async (trx) => {

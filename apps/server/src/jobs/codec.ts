@@ -1,4 +1,5 @@
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 
 /** How a chunk is kept in `job_events.chunk`. */
 export const codecs = { raw: 0, zstd: 1 } as const;
@@ -7,15 +8,19 @@ const options = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
 /** Below this, a chunk is kept as it is: nothing to gain, and live output mostly comes in small pieces. */
 const minCompressBytes = 1024;
+/** From here on a chunk belongs to a flood, which must not hold up what else this thread does. */
+const floodBytes = 16 * 1024;
+
+const compress = promisify(zstdCompress);
 
 /**
- * Compresses where it pays by an eighth or more; output that is compressed already stays as it is. Where we stand, and not
- * in the thread pool: a chunk has 64 KiB at most, and takes about as long as handing it to another thread.
+ * Compresses where it pays by an eighth or more; output that is compressed already stays as it is. A small
+ * one where we stand, and not in the thread pool: handing it to another thread takes longer.
  */
-export function encodeChunk(bytes: Uint8Array): { codec: number; chunk: Buffer } {
+export async function encodeChunk(bytes: Uint8Array): Promise<{ codec: number; chunk: Buffer }> {
   const raw = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (raw.length < minCompressBytes) return { codec: codecs.raw, chunk: raw };
-  const packed = zstdCompressSync(raw, options);
+  const packed = raw.length < floodBytes ? zstdCompressSync(raw, options) : await compress(raw, options);
   return packed.length < raw.length * 0.875
     ? { codec: codecs.zstd, chunk: packed }
     : { codec: codecs.raw, chunk: raw };

@@ -46,9 +46,15 @@ const aheadMs = 60_000;
 /** An agent whose clock is far ahead must not store output where retention comes only when that time has come. */
 const notAhead = (ts: Date): Date => new Date(Math.min(ts.getTime(), Date.now() + aheadMs));
 
-export function packChunk(chunk: SpoolChunk): PackedChunk {
+export async function packChunk(chunk: SpoolChunk): Promise<PackedChunk> {
   const bytes = Buffer.from(chunk.bytes.buffer, chunk.bytes.byteOffset, chunk.bytes.byteLength);
-  return { stream: chunk.stream, offset: chunk.offset, bytes, ts: notAhead(chunk.ts), ...encodeChunk(bytes) };
+  return {
+    stream: chunk.stream,
+    offset: chunk.offset,
+    bytes,
+    ts: notAhead(chunk.ts),
+    ...(await encodeChunk(bytes)),
+  };
 }
 
 export function packLines(lines: readonly string[], ts: Date): PackedChunk[] {
@@ -71,7 +77,10 @@ export const attemptBase = (row: Bases): Offsets => ({
  * Drops what is stored already and checks that the rest goes on exactly where the log ends.
  * @returns the chunks to store, or null when there is a gap: the sender must go back to `storedOffsets`
  */
-export function trimToEnd(row: LogEndColumns, chunks: readonly PackedChunk[]): PackedChunk[] | null {
+export async function trimToEnd(
+  row: LogEndColumns,
+  chunks: readonly PackedChunk[],
+): Promise<PackedChunk[] | null> {
   const end = storedOffsets(row);
   const fresh: PackedChunk[] = [];
   for (const chunk of chunks) {
@@ -86,7 +95,7 @@ export function trimToEnd(row: LogEndColumns, chunks: readonly PackedChunk[]): P
     if (known === 0) fresh.push(chunk);
     else {
       const rest = chunk.bytes.subarray(known);
-      fresh.push({ ...chunk, offset: end[stream], bytes: rest, ...encodeChunk(rest) });
+      fresh.push({ ...chunk, offset: end[stream], bytes: rest, ...(await encodeChunk(rest)) });
     }
     end[stream] = offset + chunk.bytes.length;
   }

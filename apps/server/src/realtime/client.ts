@@ -9,6 +9,7 @@ import {
 import type { Socket } from 'socket.io';
 import type { Principal } from '../auth/index.ts';
 import type { Jobs } from '../jobs/index.ts';
+import type { LiveTails } from './live-tails.ts';
 import { LogDelivery } from './log-delivery.ts';
 import { Outlet } from './outlet.ts';
 import type { Typist } from './terminal-control.ts';
@@ -22,6 +23,7 @@ const rowCost = 1024;
 export interface ClientOptions {
   socket: JobsSocket;
   jobs: Jobs;
+  tails: LiveTails;
   onError: (error: unknown) => void;
 }
 
@@ -33,16 +35,18 @@ export class Client implements Typist {
   /** Input and resizing of terminals happen in the order in which they came. */
   inputQueue: Promise<unknown> = Promise.resolve();
   readonly #jobs: Jobs;
+  readonly #tails: LiveTails;
   readonly #onError: (error: unknown) => void;
   readonly #outlet: Outlet;
   readonly #deliveries = new Map<JobId, LogDelivery>();
   /** The newest row of each job that changed while the socket took nothing. */
   readonly #waitingRows = new Map<JobId, Job>();
 
-  constructor({ socket, jobs, onError }: ClientOptions) {
+  constructor({ socket, jobs, tails, onError }: ClientOptions) {
     this.socket = socket;
     this.principal = socket.data.principal;
     this.#jobs = jobs;
+    this.#tails = tails;
     this.#onError = onError;
     this.#outlet = new Outlet(socket.conn);
     this.#outlet.onOpen(() => {
@@ -59,7 +63,9 @@ export class Client implements Typist {
   follow(jobId: JobId): LogDelivery {
     this.unfollow(jobId);
     const delivery = new LogDelivery({
-      read: (afterSeq, limit, maxBytes) => this.#jobs.readEvents(jobId, afterSeq, limit, maxBytes),
+      read: async (afterSeq, limit, maxBytes) =>
+        this.#tails.read(jobId, afterSeq, limit, maxBytes) ??
+        this.#jobs.readEvents(jobId, afterSeq, limit, maxBytes),
       room: () => this.#outlet.room,
       send: (event) => {
         this.sendEvent(event);
@@ -72,6 +78,7 @@ export class Client implements Typist {
       onError: this.#onError,
     });
     this.#deliveries.set(jobId, delivery);
+    this.#tails.hold(jobId);
     return delivery;
   }
 
@@ -81,6 +88,7 @@ export class Client implements Typist {
     if (!delivery || (only && delivery !== only)) return;
     delivery.close();
     this.#deliveries.delete(jobId);
+    this.#tails.release(jobId);
   }
 
   acknowledged(jobId: JobId, seq: number): void {
@@ -116,8 +124,7 @@ export class Client implements Typist {
   }
 
   close(): void {
-    for (const delivery of this.#deliveries.values()) delivery.close();
-    this.#deliveries.clear();
+    for (const jobId of [...this.#deliveries.keys()]) this.unfollow(jobId);
     this.#outlet.close();
   }
 

@@ -24,6 +24,8 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Vms } from '../vms/index.ts';
 import { Client } from './client.ts';
 import { createCommands, type CommandResult } from './commands.ts';
+import { LiveTails } from './live-tails.ts';
+import { parser } from './parser.ts';
 import { createSessions } from './sessions.ts';
 import { createTerminalControl } from './terminal-control.ts';
 import { VmsClient } from './vms-client.ts';
@@ -68,6 +70,7 @@ export function createRealtime(options: RealtimeOptions): Realtime {
     // Polling is how a plain client begins; it upgrades. Both ways pass `allowRequest` first.
     transports: ['websocket', 'polling'],
     path: socketPath,
+    parser,
     // Other upgrades on this server are for the screens of machines.
     destroyUpgrade: false,
     serveClient: false,
@@ -83,6 +86,7 @@ export function createRealtime(options: RealtimeOptions): Realtime {
   });
   const namespace = io.of(jobsNamespace);
   const clients = new Map<string, Client>();
+  const tails = new LiveTails();
   const control = createTerminalControl(onTerminalControl);
   const consoles = createTerminalControl(() => undefined);
   const commands = createCommands({ jobs, vms, control, consoles });
@@ -164,6 +168,7 @@ export function createRealtime(options: RealtimeOptions): Realtime {
     const client = new Client({
       socket,
       jobs,
+      tails,
       onError: (error) => {
         logError(logger, toCodedError(error), 'log delivery');
       },
@@ -211,6 +216,7 @@ export function createRealtime(options: RealtimeOptions): Realtime {
 
   const unsubscribe = [
     bus.on('job:appended', ({ jobId, events }) => {
+      tails.appended(jobId, events);
       for (const client of clients.values()) client.jobAppended(jobId, events);
     }),
     bus.on('job:changed', (job) => {

@@ -277,11 +277,17 @@ export class Shipper {
       end ? Math.min(place[stream], end[stream]) : place[stream];
     const [stdout, stderr] = [reachable('stdout'), reachable('stderr')];
     const isThere = offsets.stdout >= stdout && offsets.stderr >= stderr;
-    const stops: Offsets = isThere
-      ? { ...offsets, command: place.command }
-      : { stdout, stderr, boot: Infinity, command: offsets.command };
-    const upTo = { ...sizes, command: stops.command };
-    return this.#reader.read(offsets, { ...stops, boot: end?.boot ?? Infinity }, upTo);
+    // Nobody waits for a console because of output that does not come.
+    const isWritten = sizes.stdout >= stdout && sizes.stderr >= stderr;
+    const boot = isWritten ? Math.min(place.boot, sizes.boot) : sizes.boot;
+    if (!isThere || offsets.boot < boot) {
+      const before = { stdout, stderr, boot: end?.boot ?? Infinity, command: offsets.command };
+      const chunks = await this.#reader.read(offsets, before, { ...sizes, boot, command: offsets.command });
+      // What a console has left then is the beginning of a character, whose rest was not written yet.
+      if (chunks.length > 0 || !isThere) return chunks;
+    }
+    const words = { ...offsets, command: place.command };
+    return this.#reader.read(offsets, { ...words, boot: end?.boot ?? Infinity }, words);
   }
 
   /**

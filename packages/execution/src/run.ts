@@ -30,13 +30,14 @@ export interface RequestLink {
 }
 
 /**
- * A place in the log: what stands in `command` before this byte of it comes after these bytes of the output, and before
- * the next ones.
+ * A place in the log: what stands in `command` before this byte of it comes after these bytes of the output and of the
+ * console, and before the next ones.
  */
 export interface LogPlace {
   command: number;
   stdout: number;
   stderr: number;
+  boot: number;
 }
 
 /** How a run ended, with its spool complete. */

@@ -29,6 +29,8 @@ export class CommandWords {
   /** Output of the commands that have ended. */
   #stdout = 0;
   #stderr = 0;
+  /** Of the console: what was there when the report was read last. Null: it never was. */
+  #console: number | null = null;
   #begun = 0;
   #ended = 0;
 
@@ -39,15 +41,22 @@ export class CommandWords {
     this.#written = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   }
 
-  /** @param sizes what is in the spool now: where a command does not say how much it wrote, it is all of it */
-  update(report: Report, sizes: () => { stdout: number; stderr: number }): void {
+  /**
+   * What the console says cannot be told apart from what the report says at the same moment: only what was there when the
+   * report had no such line yet stands before it. So the last words of a guest that goes follow its last command.
+   * @param console bytes of the console when the report had not been read yet
+   * @param sizes what is in the spool now: where a command does not say how much it wrote, it is all of it
+   */
+  update(report: Report, console: number, sizes: () => { stdout: number; stderr: number }): void {
+    const before = this.#console ?? console;
+    this.#console = console;
     for (;;) {
       const command = report.commands[this.#ended];
       const planned = this.#commands[this.#ended];
       if (!command || !planned) return;
       if (this.#begun === this.#ended) {
         this.#begun += 1;
-        this.#add(`${this.#folds ? `::group::${titleOf(planned)}\n` : ''}${typed(planned)}`);
+        this.#add(before, `${this.#folds ? `::group::${titleOf(planned)}\n` : ''}${typed(planned)}`);
       }
       const { end } = command;
       if (!end) return;
@@ -60,17 +69,17 @@ export class CommandWords {
         this.#stdout += end.stdout;
         this.#stderr += end.stderr;
       }
-      this.#add(`${this.#folds ? '::endgroup::\n' : ''}${endWords(command, end)}\n`);
+      this.#add(before, `${this.#folds ? '::endgroup::\n' : ''}${endWords(command, end)}\n`);
     }
   }
 
-  #add(text: string): void {
+  #add(boot: number, text: string): void {
     const bytes = Buffer.from(text);
     const fresh = bytes.subarray(Math.max(this.#written - this.#length, 0));
     this.#length += bytes.length;
     if (fresh.length > 0) appendFileSync(this.#path, fresh, { mode: 0o600 });
     this.#written = Math.max(this.#written, this.#length);
-    this.places.push({ command: this.#length, stdout: this.#stdout, stderr: this.#stderr });
+    this.places.push({ command: this.#length, stdout: this.#stdout, stderr: this.#stderr, boot });
   }
 }
 

@@ -158,8 +158,12 @@ export class RequestRun implements Run {
   /** @returns whether the report has grown */
   #read(): boolean {
     const { report } = this.#report;
+    const { directory } = this.#options.spec;
     const before = report.readyAt;
-    if (!this.#report.read()) return false;
+    const { boot } = spoolSizes(directory);
+    const hasGrown = this.#report.read();
+    this.#words.update(report, boot, () => spoolSizes(directory));
+    if (!hasGrown) return false;
     if (before === null && report.readyAt !== null && this.#bootedAt === null) {
       this.#bootedAt = Date.now() - report.readyAt * 1000;
       // Kept: whoever comes after us sees these lines too late to know when they were written.
@@ -169,7 +173,6 @@ export class RequestRun implements Run {
         `${report.system ?? 'the guest'} is ready after ${seconds} s: ${starterWords[report.starter ?? 'runner']}`,
       );
     }
-    this.#words.update(report, () => spoolSizes(this.#options.spec.directory));
     return true;
   }
 

@@ -161,16 +161,12 @@ describe('the wrapper', () => {
   });
 
   it('does not begin the command when it was told to end before', async () => {
-    // A directory whose search takes long cannot be made; a slow `date` before the command can.
-    await mkdir(join(home.path, 'bin'));
-    const slow = wrapperText.replace(
-      'date +%s.%N',
-      `sh -c 'date +%s.%N; : >"${home.path}/dated"; sleep 0.2'`,
-    );
+    // A directory whose search takes long cannot be made; a slow helper before the command can.
+    const slow = wrapperText.replace('if ! cd ', `sh -c ': >"${home.path}/helping"; sleep 0.2'\nif ! cd `);
     expect(slow).not.toBe(wrapperText);
     await writeFile(wrapper, slow);
     const child = start('echo ran');
-    await until('the helper', () => stat(join(home.path, 'dated')).catch(() => null), { everyMs: 2 });
+    await until('the helper', () => stat(join(home.path, 'helping')).catch(() => null), { everyMs: 2 });
     process.kill(pidOf(child), 'SIGTERM');
     await once(child, 'exit');
     expect(await readExitRecord(run)).toMatchObject({ exitCode: 143, signal: 'SIGTERM' });

@@ -12,13 +12,15 @@ export const notOurs = 3;
  *
  * It must be started as the leader of its own session; the run directory must exist, closed to others (0700). Its part
  * of it:
- *   begun/          made before the command begins. Making a directory is atomic: whoever makes it decides. If
- *                   somebody else made it, the run was given up and must not begin.
+ *   begun           made before the command begins. Making it is atomic: whoever makes it decides. If somebody else
+ *                   made it, the run was given up and must not begin.
  *   pid             identity of the wrapper: pid, start time and boot id, since pids come round again. One write: it is
  *                   empty or whole.
  *   stdout, stderr  the spool: the command writes to these files itself; no process of ours is in between.
  *   exit            how it ended, written to a temporary name whose room was taken before the command began, synced,
  *                   renamed: there whole or not at all.
+ *
+ * What comes before the command starts no program but the shell: each takes some 2 ms, for which a person waits.
  *
  * The command runs in the foreground, so that it inherits no ignored signals. SIGTERM goes to the whole process
  * group; the wrapper traps it (a trap is not inherited, an ignored signal would be) and lives to write the record.
@@ -37,6 +39,10 @@ PATH=/usr/bin:/bin:/usr/sbin:/sbin:$_path
 _now() {
   for _try in 1 2 3 4 5 6 7 8 9; do _now=$(date +%s.%N) && return; done
 }
+_since() { # the time of its beginning, which is that of the file with its identity
+  for _try in 1 2 3 4 5 6 7 8 9; do _started=$(date -r "$_run/pid" +%s.%N 2>/dev/null) && return; done
+  _started=$_now
+}
 _deafen() { # it is over: signals could only spoil the record, and what is ignored is inherited by the helpers
   trap '' HUP INT QUIT TERM PIPE USR1 USR2 ALRM
 }
@@ -50,11 +56,11 @@ _field20() {
   _start=$1
 }
 
-mkdir "$_run/begun" 2>/dev/null || exit ${notOurs}
+set -C
+{ true >"$_run/begun"; } 2>/dev/null || exit ${notOurs}
+set +C
 
 # Before anybody knows who we are, so before anybody signals the group.
-_now
-_started=$_now
 if { read -r _boot </proc/sys/kernel/random/boot_id && read -r _stat </proc/$$/stat; } 2>/dev/null; then
   _field20 \${_stat##*) }
 else
@@ -77,9 +83,10 @@ fi
 
 if [ -n "$_told" ]; then # asked to end before there was anything to end
   _deafen
+  _now
   _record "code=143
-started=$_started
-ended=$_started"
+started=$_now
+ended=$_now"
   exit 0
 fi
 (
@@ -91,6 +98,7 @@ _code=$?
 _deafen
 wait "$_room" 2>/dev/null
 _now
+_since
 _record "code=$_code
 started=$_started
 ended=$_now"

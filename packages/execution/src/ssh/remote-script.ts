@@ -46,7 +46,7 @@ function directoryWord(cwd: string | null): string {
 /** Begins the command, in a session of its own, or does nothing when it has begun. */
 const launching = (run: RemoteRun, { command, cwd, env }: RemoteStart, cgroups: boolean) => `
 _launch() {
-  [ ! -d "$_run/begun" ] || return 0
+  [ ! -e "$_run/begun" ] || return 0
   _directory=${directoryWord(cwd)}
   [ -e "$_directory" ] || _fail missing
   [ -d "$_directory" ] || _fail file
@@ -70,7 +70,7 @@ ${wrapperText}VMO_WRAPPER_ENDS
     exec "$@"
   ) &
   _launched=$!
-  until [ -d "$_run/begun" ] || ! kill -0 "$_launched"; do _nap 0.01; done
+  until [ -e "$_run/begun" ] || ! kill -0 "$_launched"; do _nap 0.01; done
   # What nobody came for goes; a run without a record stays as long as its wrapper could live.
   (
     find "$_root" -mindepth 1 -maxdepth 1 -type d -mtime +${leftoverDays} | while read -r _old; do
@@ -117,9 +117,9 @@ read -r _verb _out _err <&3
 [ ! -e "$_run/begun/given-up" ] || _fail given-up
 _launched=
 ${start ? '_launch' : ''}
-if [ ! -d "$_run/begun" ]; then
+if [ ! -e "$_run/begun" ]; then
   ! mkdir "$_run/begun" || { mkdir "$_run/begun/given-up"; _fail nothing; }
-  [ -d "$_run/begun" ] || _fail absent
+  [ -e "$_run/begun" ] || _fail absent
 fi
 if [ -f "$_run/follower" ] && read -r _old <"$_run/follower"; then
   case $(tr '\\0' ' ' <"/proc/$_old/cmdline" || ps -o args= -p "$_old") in *"$_name"*) kill -s USR1 "$_old" ;; esac
@@ -224,7 +224,7 @@ _ladder() {
   ! { ${begun ? 'false' : 'mkdir -p "$_run" && mkdir "$_run/begun"'}; } || mkdir "$_run/begun/given-up"
   [ ! -d "$_run/begun/given-up" ] || { echo claimed; return; }
   _tries=0
-  until [ ! -d "$_run/begun" ] || [ -s "$_run/pid" ] || [ -f "$_run/exit" ] || [ "$_tries" -ge 50 ]; do
+  until [ ! -e "$_run/begun" ] || [ -s "$_run/pid" ] || [ -f "$_run/exit" ] || [ "$_tries" -ge 50 ]; do
     _tries=$((_tries + 1))
     _nap 0.02
   done

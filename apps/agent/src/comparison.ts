@@ -74,7 +74,7 @@ export function createComparison({ ref, directory, api, reader, insist, note }: 
       return known();
     },
 
-    /** Gives what stands before these offsets back to the disk. */
+    /** Gives what stands before these offsets back to the disk; none where they are below 1. */
     async free(offsets: Offsets): Promise<void> {
       let possible = true;
       for (const stream of SpoolStream.options) {

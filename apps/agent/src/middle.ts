@@ -4,7 +4,7 @@ import { Offsets, perStream, SpoolStream, totalBytes } from '@vmo/contract';
 import type { SpoolReader } from '@vmo/execution';
 import { z } from 'zod';
 import type { Comparison } from './comparison.ts';
-import { maxStepBytes } from './console.ts';
+import { maxStepBytes } from './rolling.ts';
 
 /** What of the middle is gone from the disk, for the words that say what is missing. */
 const Gone = z.object({ to: Offsets, lines: z.int().min(0) });

@@ -14,6 +14,7 @@ import {
   type SpoolChunk,
 } from '@vmo/contract';
 import {
+  attachedTailBytes,
   runDirectoryExists,
   SpoolReader,
   watchDirectory,
@@ -22,10 +23,10 @@ import {
   type RunEnd,
 } from '@vmo/execution';
 import { createComparison, type Comparison } from './comparison.ts';
-import { createConsole, type Console } from './console.ts';
 import { readCut, writeCut, type Cut } from './cut.ts';
 import { LeaseLostError } from './lease-lost.ts';
 import { createMiddle, roomOf, type Middle } from './middle.ts';
+import { createRolling, type Rolling } from './rolling.ts';
 import { bytesInWords } from './words.ts';
 
 export interface ShipLimits {
@@ -70,6 +71,9 @@ export interface Ended {
 /** A machine that somebody has started, and that runs for days; not one that is thrown away. */
 const isOwnMachine = (job: ClaimedJob): boolean => job.type === 'vm' && machineRequestOf(job.vm) === null;
 
+/** Nobody waits for its end to see it, and what is said now is what matters: of its log the newest part is always there. */
+const isRolling = (job: ClaimedJob): boolean => job.type === 'terminal' || isOwnMachine(job);
+
 function streamsOf(job: ClaimedJob): readonly SpoolStream[] {
   if (job.type !== 'vm') return ['stdout', 'stderr'];
   return isOwnMachine(job) ? ['stdout', 'stderr', 'boot'] : ['boot', 'command', 'stdout', 'stderr'];
@@ -111,7 +115,7 @@ export class Shipper {
   #full = false;
   /** Of runs whose spool is read where it is written, and as it is written. */
   readonly #comparison: Comparison | null;
-  readonly #console: Console | null = null;
+  readonly #rolling: Rolling | null = null;
   readonly #middle: Middle | null = null;
 
   constructor(options: ShipperOptions) {
@@ -133,9 +137,15 @@ export class Shipper {
     const comparison =
       mask || job.host ? null : createComparison({ ref, directory, api, reader, insist, note });
     this.#comparison = comparison;
-    if (comparison && isOwnMachine(job))
-      this.#console = createConsole({ ref, api, comparison, insist, partBytes: limits.tailBytes });
-    else if (comparison) this.#middle = createMiddle({ ...limits, directory, reader, comparison });
+    if (comparison && isRolling(job)) {
+      const isTerminal = job.type === 'terminal';
+      this.#rolling = createRolling({
+        ...{ ref, api, comparison, insist, partBytes: limits.tailBytes },
+        what: isTerminal ? 'the output of the terminal' : 'the console',
+        // A terminal emulator shows it from there.
+        spoolTailBytes: isTerminal ? attachedTailBytes : 0,
+      });
+    } else if (comparison) this.#middle = createMiddle({ ...limits, directory, reader, comparison });
   }
 
   /** Ships until the run has ended and everything of it is stored. @returns null when we let go before */
@@ -259,7 +269,7 @@ export class Shipper {
     const result = await this.#options.insist('output', () => api.append(ref, chunks));
     if (result.status === 'lease-lost') throw new LeaseLostError();
     this.#offsets = result.offsets;
-    await this.#console?.stored(this.#offsets);
+    await this.#rolling?.stored(this.#offsets);
     return true;
   }
 
@@ -290,13 +300,9 @@ export class Shipper {
     return this.#reader.read(offsets, { ...words, boot: end?.boot ?? Infinity }, words);
   }
 
-  /**
-   * Terminals and machines are never above it: their screen goes on from what is stored, and nobody waits for the end of a
-   * machine to see its console, which has limits of its own.
-   */
   async #isAboveLimit(): Promise<boolean> {
     const { job, directory, limits, note } = this.#options;
-    if (job.type === 'terminal' || isOwnMachine(job)) return false;
+    if (isRolling(job)) return false;
     if (totalBytes(this.#offsets) < limits.maxLogBytes - limits.tailBytes) return false;
     if (!this.#full && !(await readCut(directory))) {
       const marker = join(directory, 'full');

@@ -8,6 +8,7 @@ import {
   type JobSkipped,
   type ServerEvents,
   type SocketError,
+  type TerminalScreen,
 } from '@vmo/contract';
 import { Server, type Socket } from 'socket.io';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -33,6 +34,8 @@ let acknowledged: number[];
 let row: Job;
 /** After which event the newest output comes. */
 let newest: number;
+/** How a terminal looks. */
+let screen: TerminalScreen | null;
 /** What the next subscription is refused with. */
 let refusal: SocketError | null;
 let beforeAnswer: (socket: ServerSocket) => void;
@@ -88,7 +91,7 @@ beforeEach(async () => {
   subscriptions = [];
   acknowledged = [];
   newest = 0;
-  refusal = null;
+  refusal = screen = null;
   row = jobRow();
   onSubscribe = beforeAnswer = () => undefined;
   http = createServer();
@@ -104,7 +107,7 @@ beforeEach(async () => {
       subscriptions.push({ afterSeq, socket });
       beforeAnswer(socket);
       const begins = newestBytes === undefined ? {} : { afterSeq };
-      ack({ ok: true, job: row, lastSeq: row.lastSeq, ...begins });
+      ack({ ok: true, job: row, lastSeq: row.lastSeq, ...begins, screen });
       onSubscribe(socket, afterSeq);
     });
     socket.on('job:ack', ({ seq }, ack) => {
@@ -303,6 +306,37 @@ test('a closed follower hears nothing more, and its neighbour goes on', async ()
   if (socket) send(socket, 3, 3);
   await vi.waitFor(() => expect(second.seqs).toEqual([1, 2, 3]));
   expect(first.seqs).toEqual([1, 2]);
+});
+
+test('output of a terminal that is not kept any more is made up for by its screen, at its end by what is kept', async () => {
+  screen = { data: 'a prompt', cols: 80, rows: 24 };
+  row = jobRow({ type: 'terminal', lastSeq: 2 });
+  const gone = (socket: ServerSocket, fromSeq: number, toSeq: number) => {
+    socket.emit('job:skipped', { jobId, fromSeq, toSeq, expired: true });
+    send(socket, toSeq + 1, toSeq + 2);
+  };
+  const told: unknown[] = [];
+  onSubscribe = (socket) => {
+    if (subscriptions.length === 1) {
+      row = jobRow({ type: 'terminal', lastSeq: 50 });
+      gone(socket, 3, 49);
+    } else if (subscriptions.length === 2) {
+      send(socket, 51, 52);
+      screen = null;
+      row = jobRow({ type: 'terminal', lastSeq: 101, status: 'done', exitCode: 0 });
+      gone(socket, 53, 99);
+    } else gone(socket, 53, 99);
+  };
+  const ends: string[] = [];
+  connection.followJob({
+    jobId,
+    screen: true,
+    onSubscribed: (answer) => void told.push(answer.screen?.data ?? null),
+    onEvents: (events) => void told.push(...events.map(({ seq }) => seq)),
+    onDone: ({ status }) => void ends.push(status),
+  });
+  await vi.waitFor(() => expect(ends).toEqual(['done']), 5000);
+  expect(told).toEqual(['a prompt', 'a prompt', 51, 52, null, 100, 101]);
 });
 
 test('a refused command is thrown in the words of the server', async () => {

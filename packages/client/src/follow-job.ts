@@ -76,6 +76,8 @@ export function createFollower(
   let received = options.afterSeq ?? 0;
   let { newestBytes } = options;
   let leftOut = 0;
+  /** What is drawn began with a screen: output that is missing behind it cannot be passed over. */
+  let hasScreen = false;
   let processed = received;
   let acknowledged = received;
   let unacknowledgedCharacters = 0;
@@ -120,6 +122,7 @@ export function createFollower(
         newestBytes = undefined;
         leftOut = received = processed = acknowledged = answer.afterSeq;
       }
+      hasScreen = screen !== null;
       if (screen) {
         queue = [];
         received = processed = acknowledged = answer.lastSeq;
@@ -184,7 +187,8 @@ export function createFollower(
 
   function skip(skipped: JobSkipped): void {
     if (skipped.toSeq <= received) return;
-    if (skipped.fromSeq > received + 1 || (!options.onSkipped && !skipped.expired)) {
+    const comesAgain = skipped.expired ? hasScreen : !options.onSkipped;
+    if (skipped.fromSeq > received + 1 || comesAgain) {
       askAgain();
       return;
     }

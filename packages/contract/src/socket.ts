@@ -142,7 +142,12 @@ export const JobSkipped = z.object({
   jobId: JobId,
   fromSeq: z.int(),
   toSeq: z.int(),
-  expired: z.boolean().optional().describe('Retention has removed them: they cannot be fetched'),
+  expired: z
+    .boolean()
+    .optional()
+    .describe(
+      'They were removed, by retention or by the limit of a log without an end: they cannot be fetched',
+    ),
 });
 export type JobSkipped = z.infer<typeof JobSkipped>;
 

@@ -25,6 +25,7 @@ export { SpoolReader, watchDirectory } from './spool.ts';
 export { createSshClient, type SshClient, type SshClientOptions, type SshTarget } from './ssh/client.ts';
 export { createSshHosts, type RemoteAnswer, type RemoteCall, type SshHosts } from './ssh/hosts.ts';
 export { createSshStreamStrategy, type SshStrategyOptions } from './ssh/strategy.ts';
+export { attachedTailBytes } from './terminal/attach.ts';
 export { externalTerminalCommand } from './terminal/external.ts';
 export {
   createTerminalSpawnStrategy,

@@ -69,6 +69,12 @@ function atBase(chunks: readonly PackedChunk[], base: Offsets): readonly PackedC
 const ofAttempt = (row: Parameters<typeof attemptBase>[0] & Parameters<typeof storedOffsets>[0]): Offsets =>
   minus(storedOffsets(row), attemptBase(row));
 
+/** Of a log that keeps its newest part: only at its end is it known how much lies between. */
+const leftOutWords = (row: JobRow): string[] =>
+  row.head_seq === null || row.cut_bytes === 0
+    ? []
+    : [`${row.cut_bytes.toLocaleString('en')} bytes between the first part and the newest are left out`];
+
 /**
  * The server's side of the agent contract, for any agent. Every write checks agent and fence under the lock on the job's
  * row.
@@ -179,7 +185,7 @@ export function createAgentApi({
           finished_at: outcome.finishedAt,
           log_verified: outcome.verified,
         },
-        lines: outcome.lines,
+        lines: [...leftOutWords(row), ...outcome.lines],
       });
     }
 

@@ -81,6 +81,8 @@ export interface Jobs {
   terminal: {
     /** The screen now, and the byte of the log where it goes on; null when the terminal is not live. */
     screen(jobId: JobId): Promise<{ screen: TerminalScreen; offset: number } | null>;
+    /** How much of stdout was ever stored, as its screen counts. */
+    storedBytes(jobId: JobId): Promise<number>;
     /**
      * The first stored events from byte `offset` of stdout on: the first of them is cut to begin exactly there. Go on
      * with `readEvents` after the last one; where nothing is stored yet, after `afterSeq`.

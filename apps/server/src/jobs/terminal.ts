@@ -63,8 +63,14 @@ export function createTerminalService({ db, service, terminals }: TerminalServic
       return { screen, offset };
     },
 
-    async eventsAfter(jobId: JobId, offset: number): Promise<EventPage & { afterSeq: number }> {
+    async storedBytes(jobId: JobId): Promise<number> {
+      const { stdout_bytes: end, stdout_base: base } = await service.find(jobId);
+      return end - base;
+    },
+
+    async eventsAfter(jobId: JobId, byte: number): Promise<EventPage & { afterSeq: number }> {
       const row = await service.find(jobId);
+      const offset = row.stdout_base + byte;
       const afterSeq = await findSeqBefore(db, row, offset);
       const events = await readEvents(db, row, { afterSeq, limit: firstEvents, maxBytes: firstBytes });
       const page = events.map((event) => {

@@ -17,6 +17,7 @@ it('a screen that is behind the stored log is followed by everything that it doe
     get: () => Promise.resolve(job),
     terminal: {
       screen: () => Promise.resolve({ screen: { data: '', cols: 80, rows: 24 }, offset: 0 }),
+      storedBytes: () => Promise.resolve(2),
       eventsAfter: () => Promise.resolve({ events: [prompt], lastSeq: 2, afterSeq: 1 }),
     },
   } as unknown as Jobs;

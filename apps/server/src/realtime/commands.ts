@@ -92,7 +92,7 @@ export function createCommands({ jobs, vms, control, consoles }: CommandsDeps): 
    */
   async function untilStored(jobId: JobId, offset: number): Promise<void> {
     const deadline = Date.now() + storeTimeoutMs;
-    while ((await jobs.get(jobId)).logBytes < offset) {
+    while ((await jobs.terminal.storedBytes(jobId)) < offset) {
       if (Date.now() > deadline)
         throw new CodedError('DATABASE_UNAVAILABLE', 'the log is not stored yet: try again');
       await delay(storePollMs);

@@ -1,11 +1,13 @@
+import { readFile, stat } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { temporaryDirectory, until, type TemporaryDirectory } from '@vmo/testkit';
+import { freeBlocks } from '../free-blocks.ts';
 import { createProcessTable } from '../process.ts';
 import { buildSpec, lives } from '../testing.ts';
-import { attachTerminal } from './attach.ts';
+import { attachedTailBytes, attachTerminal } from './attach.ts';
 import { connectToHost, HostGoneError, type HostClient } from './client.ts';
 import { externalTerminalCommand } from './external.ts';
 import { startTerminalHost, type TerminalHost } from './host.ts';
@@ -113,6 +115,29 @@ test('an emulator that is slow gets everything', async () => {
   expect(output.text.split('\r\n').filter((line) => /^\d+$/.test(line)).length).toBeGreaterThanOrEqual(
     59_990,
   );
+});
+
+test('an emulator that is far behind is shown the screen as it is: what it missed may be on the disk no more', async () => {
+  const jobId = await start('read line; seq 1 400000; echo fin""ished; read line; echo last');
+  const spool = join(directory.path, jobId, 'stdout');
+  const output = new Emulator();
+  const input = new PassThrough();
+  const attached = attachTerminal({ socketPath, jobId, input, output });
+  await until('the connection', () => output.text.length > 0);
+  output.pause();
+  input.write('\r');
+  const { size } = await until('all of it', async () => {
+    const found = await stat(spool);
+    return found.size > 2_000_000 && (await readFile(spool)).subarray(-100).includes('finished') && found;
+  });
+  expect(await freeBlocks(spool, size - attachedTailBytes)).toBe(true);
+  output.resume();
+  await until('the screen', () => output.text.includes('finished'));
+  input.write('\r');
+  await attached;
+  expect(output.text).toMatch(/\x1bc[^]*399999\r\n400000\r\nfinished[^]*last/);
+  expect(output.text).not.toContain('\0');
+  expect(output.text.length).toBeLessThan(1_000_000);
 });
 
 test('an unknown job and an absent host are errors', async () => {

@@ -16,6 +16,12 @@ export interface AttachOptions {
   signal?: AbortSignal;
 }
 
+/**
+ * So much of the newest output stays in the spool whatever is stored of it: an emulator that is further behind is shown
+ * the screen as it is.
+ */
+export const attachedTailBytes = 1024 * 1024;
+
 /** Leaves what a program may have left on: alternate screen, mouse reporting, bracketed paste, hidden cursor, colours. */
 const resetModes =
   '\u001b[?1049l\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1006l\u001b[?2004l\u001b[?1l\u001b[?25h\u001b[r\u001b[0m\r\n';
@@ -51,10 +57,14 @@ export async function attachTerminal(options: AttachOptions): Promise<void> {
   try {
     resize(); // before the screen is asked for, so that it comes in this size
     const screen = await show(host, jobId, output);
+    const showAgain = async () => {
+      output.write('\u001bc');
+      return (await show(host, jobId, output)).offset;
+    };
     input.setRawMode?.(true);
     input.on('data', type);
     output.on('resize', resize);
-    await follow(screen, output, over);
+    await follow(screen, output, over, showAgain);
     output.write(resetModes);
   } finally {
     input.setRawMode?.(false);
@@ -73,8 +83,16 @@ async function show(host: HostClient, jobId: string, output: Writable): Promise<
   return screen;
 }
 
-/** Writes what the spool holds after the screen, as it grows, until `over` and everything is written. */
-async function follow(screen: ScreenAnswer, output: Writable, over: Promise<void>): Promise<void> {
+/**
+ * Writes what the spool holds after the screen, as it grows, until `over` and everything is written.
+ * @param showAgain shows the screen as it is, and tells where it ends
+ */
+async function follow(
+  screen: ScreenAnswer,
+  output: Writable,
+  over: Promise<void>,
+  showAgain: () => Promise<number>,
+): Promise<void> {
   const reader = new SpoolReader(screen.directory);
   const offsets = { stdout: screen.offset, stderr: 0, boot: 0, command: 0 };
   let wake: () => void = () => undefined;
@@ -91,6 +109,13 @@ async function follow(screen: ScreenAnswer, output: Writable, over: Promise<void
     for (;;) {
       const end = state.over ? spoolSizes(screen.directory) : null;
       const chunks = await reader.read(offsets, end);
+      // Looked at behind the read: what was read from further back may have been freed before it.
+      const kept = spoolSizes(screen.directory).stdout - attachedTailBytes;
+      if (offsets.stdout < kept) {
+        // The screen of one that has ended is gone: then its last part is what there is.
+        offsets.stdout = await showAgain().catch(() => kept);
+        continue;
+      }
       for (const { bytes, offset } of chunks) {
         offsets.stdout = offset + bytes.length;
         if (!output.write(bytes)) await Promise.race([once(output, 'drain'), over]);

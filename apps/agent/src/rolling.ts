@@ -1,4 +1,4 @@
-import { totalBytes, type AgentApi, type JobRef, type Offsets } from '@vmo/contract';
+import { perStream, totalBytes, type AgentApi, type JobRef, type Offsets } from '@vmo/contract';
 import type { Comparison } from './comparison.ts';
 import { LeaseLostError } from './lease-lost.ts';
 import { bytesInWords } from './words.ts';
@@ -6,20 +6,25 @@ import { bytesInWords } from './words.ts';
 /** Looked at anew after so much output: rarely enough to cost nothing, often enough for a disk. */
 export const maxStepBytes = 16 * 1024 * 1024;
 
-export interface ConsoleOptions {
+export interface RollingOptions {
   ref: JobRef;
   api: AgentApi;
   comparison: Comparison;
+  /** In the words of the log: what is longer than it may be. */
+  what: string;
   /** Its first part and its newest part, each about so long, are kept. */
   partBytes: number;
+  /** So much of what is stored stays in the spool all the same, for somebody who reads it there. */
+  spoolTailBytes: number;
   insist: <T>(what: string, call: () => Promise<T>) => Promise<T>;
 }
 
-/** Keeps what a machine that runs for months says from growing without bound, on the disk and in the database. */
-export function createConsole({ ref, api, comparison, partBytes, insist }: ConsoleOptions) {
+/** Keeps a log that nobody waits for the end of from growing without bound, on the disk and in the database. */
+export function createRolling(options: RollingOptions) {
+  const { ref, api, comparison, what, partBytes, spoolTailBytes, insist } = options;
   const stepBytes = Math.min(maxStepBytes, Math.ceil(partBytes / 4));
   const size = bytesInWords(partBytes);
-  const words = `the console is longer than ${size}: of what follows, only the newest ${size} are kept`;
+  const words = `${what} is longer than ${size}: of what follows, only the newest ${size} are kept`;
 
   return {
     /** To be called when more is stored: up to here. */
@@ -27,7 +32,7 @@ export function createConsole({ ref, api, comparison, partBytes, insist }: Conso
       const before = await comparison.known();
       if (totalBytes(offsets) - totalBytes(before.offsets) < stepBytes) return;
       const compared = await comparison.go();
-      await comparison.free(compared.offsets);
+      await comparison.free(perStream((stream) => compared.offsets[stream] - spoolTailBytes));
       if (totalBytes(compared.offsets) < partBytes) return;
       const kept = await insist('what is kept', () => api.keepNewest(ref, partBytes, [words]));
       if (!kept) throw new LeaseLostError();
@@ -35,4 +40,4 @@ export function createConsole({ ref, api, comparison, partBytes, insist }: Conso
   };
 }
 
-export type Console = ReturnType<typeof createConsole>;
+export type Rolling = ReturnType<typeof createRolling>;

@@ -105,7 +105,7 @@ export interface AgentsTable {
 export interface JobPlansTable {
   job_id: string;
   plan: ColumnType<unknown, string, never>;
-  progress: ColumnType<unknown, string | null | undefined, string>;
+  progress: ColumnType<unknown, string | null | undefined, string | null>;
   updated_at: ColumnType<Date, Date | undefined, Date>;
 }
 

@@ -16,6 +16,7 @@ import {
   type TestServer,
 } from '@vmo/testkit';
 import { describe, expect, it } from 'vitest';
+import { clockOff, hourMs } from './support/clock.ts';
 import { figuresOf, isLong, spread, stopwatch } from './support/figures.ts';
 import { ended, getJob, reached, storedText, submit } from './support/jobs.ts';
 
@@ -277,24 +278,17 @@ it('F20: an agent that is killed again and again under a full queue finds its ru
 });
 
 describe.concurrent('F21: a clock that is wrong by an hour', () => {
-  /** Every `Date` of the program is off; what is left is the clock that nobody can set. */
-  const off = (ms: number) => ({
-    NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(
-      `const D=Date;globalThis.Date=class extends D{constructor(...a){a.length?super(...a):super(D.now()+(${String(ms)}))}static now(){return D.now()+(${String(ms)})}};`,
-    )}`,
-  });
-
   it.each([
-    ['the agent’s, an hour ahead', 3_600_000, 'agent'],
-    ['the agent’s, an hour behind', -3_600_000, 'agent'],
-    ['the server’s, an hour ahead', 3_600_000, 'server'],
-    ['the server’s, an hour behind', -3_600_000, 'server'],
+    ['the agent’s, an hour ahead', hourMs, 'agent'],
+    ['the agent’s, an hour behind', -hourMs, 'agent'],
+    ['the server’s, an hour ahead', hourMs, 'server'],
+    ['the server’s, an hour behind', -hourMs, 'server'],
   ])('%s: leases hold while they are renewed, and end when they are not', async (_, ms, who) => {
     await using home = await temporaryDirectory();
-    await using server = await startServer(who === 'server' ? off(ms) : {});
+    await using server = await startServer(who === 'server' ? clockOff(ms) : {});
     await using agent: TestAgent = await startTestAgent(server, {
       name: 'far',
-      env: who === 'agent' ? off(ms) : {},
+      env: who === 'agent' ? clockOff(ms) : {},
     });
     const pulse = createPulse(home.path, { agent: agent.name });
     const job = await submit(server, pulse.submission);

@@ -426,4 +426,53 @@ describe('an agent over HTTP', () => {
     expect(await codeOf(api.claim(freeJobs(1)))).toBe('AGENT_REVOKED');
     expect(await listed()).toMatchObject({ status: 'revoked' });
   });
+
+  it.skipIf(!isThere)(
+    'whose request is lost: it begins again as if there had been no attempt before, or says how far that came',
+    async () => {
+      await using server = await startTestServer({ env: { VMO_AGENT_COUNT: '0' } });
+      const { client } = server;
+      const { token } = await client.call('addAgent', { body: { name: 'far' } });
+      const api = createHttpAgentApi({
+        ...{ baseUrl: server.url, token, timeouts: { renewMs: 20_000, callMs: 20_000 } },
+      });
+      const slots = { ...capacity.slots, requests: 1 };
+      await api.hello({
+        ...{ contract: agentContractVersion, version: '1.2.3', installation: newId() },
+        capacity: { ...capacity, slots },
+      });
+      const { uuid } = await client.call('submitRequest', {
+        body: { vm_name: 'small-guest', commands: ['sleep 60', 'true'], retry: 1 },
+      });
+      const get = () => client.call('getRequest', { params: { requestId: uuid }, query: {} });
+      const lose = async (attempt: number) => {
+        const [job] = await api.claim({ ...freeJobs(0), requests: 1 });
+        expect(job).toMatchObject({ id: uuid, attempt });
+        const ref = { jobId: uuid, fence: job?.fence ?? 0 };
+        const at = new Date().toISOString();
+        await api.started(ref, new Date(), []);
+        const none = { exitCode: null, finishedAt: null, stdoutBytes: null, stderrBytes: null };
+        await api.progress(ref, {
+          ...{ channel: 'runner', readyAt: at, artifacts: [], kept: false, keptIn: null },
+          commands: [
+            { ...none, status: 'running', startedAt: at },
+            { ...none, status: 'waiting', startedAt: null },
+          ],
+        });
+        expect(await get()).toMatchObject({ channel: 'runner', results: [{ status: 'running' }, {}] });
+        await api.finish(ref, outcome({ status: 'lost', exitCode: null, dead: true }), nothing);
+      };
+      await lose(1);
+      expect(await get()).toMatchObject({
+        ...{ status: 'pending', attempt: 2, channel: null },
+        timeline: { booting_at: null, ready_at: null, running_at: null },
+        results: [{ status: 'waiting', started_at: null }, { status: 'waiting' }],
+      });
+      await lose(2);
+      expect(await get()).toMatchObject({
+        ...{ status: 'lost', attempt: 2, channel: 'runner' },
+        results: [{ status: 'failed', exit_code: null }, { status: 'skipped' }],
+      });
+    },
+  );
 });

@@ -24,3 +24,12 @@ export async function storeProgress(trx: Db, jobId: string, progress: RunProgres
     .where('job_id', '=', jobId)
     .execute();
 }
+
+/** How far the attempt before had come says nothing of the next. Only for jobs that are locked in this transaction. */
+export async function forgetProgress(trx: Db, jobId: string): Promise<void> {
+  await trx
+    .updateTable('job_plans')
+    .set({ progress: null, updated_at: new Date() })
+    .where('job_id', '=', jobId)
+    .execute();
+}

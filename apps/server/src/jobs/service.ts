@@ -23,7 +23,7 @@ import { packLines, type Log } from './log.ts';
 import { agentOf, type Placement, type Takers } from './queue.ts';
 import { selectPlaces } from './queue-repository.ts';
 import type { Secrets } from './secrets.ts';
-import { insertPlan } from './plans-repository.ts';
+import { forgetProgress, insertPlan } from './plans-repository.ts';
 import { whyWaiting } from './waiting.ts';
 import {
   deleteJob,
@@ -146,6 +146,7 @@ export function createJobService(deps: JobServiceDeps) {
     row: JobRow,
     lines: readonly string[],
   ): Promise<Outcome> {
+    await forgetProgress(trx, row.id);
     const next = row.attempt + 1;
     const words = `attempt ${String(next)} of ${String(row.attempt + row.retries)} follows`;
     return advance(trx, row, {

@@ -68,6 +68,12 @@ export function whyClosed(row: RequestRow, { status, agent }: Pick<Job, 'status'
   return row.isHere ? null : `its disk lies with the agent ${agent ?? ''}, on another machine`;
 }
 
+/** Where the agent was lost, nobody has told the end of its commands. */
+function statusOf(told: CommandResult['status'], over: boolean): CommandResult['status'] {
+  if (!over) return told;
+  return told === 'running' ? 'failed' : told === 'waiting' ? 'skipped' : told;
+}
+
 function toResult({ plan, progress }: RequestRow, index: number, over: boolean): CommandResult {
   const command = plan.commands[index];
   const told = progress?.commands[index];
@@ -78,7 +84,7 @@ function toResult({ plan, progress }: RequestRow, index: number, over: boolean):
     index,
     name: command?.name ?? null,
     command: command?.run ?? '',
-    status: told?.status ?? (over ? 'skipped' : 'waiting'),
+    status: statusOf(told?.status ?? 'waiting', over),
     exit_code: exitCode,
     signal: exitCode === null ? null : signalOfExitCode(exitCode),
     started_at: startedAt,

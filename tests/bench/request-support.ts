@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isFinal, type NewRequest, type RequestId, type SimulationRequest } from '@vmo/contract';
@@ -16,27 +16,19 @@ export interface Machine {
 
 const contentOf = (path: string) => readFile(path, 'latin1').catch(() => ''); // it has just ended
 
-async function pidsOfQemu(): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
-  const names = await Promise.all(pids.map((pid) => contentOf(`/proc/${String(pid)}/comm`)));
-  return pids.filter((_, index) => names[index]?.startsWith('qemu-system'));
-}
-
-/** Machines of this server: their folders are in its storage. */
-export async function pidsOfMachines(server: TestServer): Promise<number[]> {
-  const pids = await pidsOfQemu();
-  const folders = await Promise.all(pids.map((pid) => readlink(`/proc/${String(pid)}/cwd`).catch(() => '')));
-  return pids.filter((_, index) => folders[index]?.startsWith(server.dataDirectory));
-}
-
-/** Waits for the QEMU of this request: the process bears the name from its exec on. */
-export async function machineOf(uuid: RequestId): Promise<Machine> {
+/**
+ * Waits for the QEMU of this request. The shell that becomes it says who it is, and the process bears the name of QEMU from
+ * its exec on: to look for one file and one process leaves the processors to what is measured.
+ */
+export async function machineOf(server: TestServer, uuid: RequestId): Promise<Machine> {
+  const directory = join(server.dataDirectory, 'storage', 'vms', uuid);
   for (;;) {
-    for (const pid of await pidsOfQemu()) {
+    const pid = Number(/^pid=(\d+)$/m.exec(await contentOf(join(directory, 'qemu.pid')))?.[1] ?? NaN);
+    if (pid > 0 && (await contentOf(`/proc/${String(pid)}/comm`)).startsWith('qemu-system')) {
       const argv = (await contentOf(`/proc/${String(pid)}/cmdline`)).split('\0').slice(0, -1);
-      if (argv.includes(uuid)) return { pid, argv, directory: await readlink(`/proc/${String(pid)}/cwd`) };
+      return { pid, argv, directory };
     }
-    await delay(2);
+    await delay(1);
   }
 }
 

@@ -1,11 +1,10 @@
-import { readdir } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BatchId, NewRequest, RequestId } from '@vmo/contract';
-import { openFilesOf, startTestServer, type TestServer } from '@vmo/testkit';
+import { openFilesOf, processesOfJobs, startTestServer, type TestServer } from '@vmo/testkit';
 import type { Bench, Part } from './bench.ts';
-import { machineOf, pidsOfMachines, plainToReady, requestEnded, submitRequest } from './request-support.ts';
+import { machineOf, plainToReady, requestEnded, requestOf, submitRequest } from './request-support.ts';
 
 const vmName = 'small-guest';
 
@@ -21,11 +20,7 @@ const submitMany = (server: TestServer, count: number, request: Omit<NewRequest,
     body: { ...request, vm_names: [vmName], commands: Array.from({ length: count }, () => request.commands) },
   });
 
-async function countDone(server: TestServer, batch: BatchId): Promise<number> {
-  return (await server.client.call('listRequests', { query: { batch, status: 'done', limit: 1 } })).total;
-}
-
-/** A machine of its own: what it takes of the processors is not counted, as that of a request is. */
+/** A machine of its own, as a person starts one. */
 async function startMachine(server: TestServer, name: string): Promise<void> {
   const { vm } = await server.client.call('createVm', {
     body: {
@@ -86,75 +81,159 @@ async function api({ add, long }: Bench): Promise<void> {
     });
 }
 
+interface Held {
+  /** Of its jobs: QEMU, wrappers and what they have started. */
+  processes: number;
+  /** Run folders are kept for a day on purpose. */
+  files: number;
+  /** Descriptors of the server, its sockets among them; ports of machines are held by their processes. */
+  handles: number;
+  groups: number;
+}
+
 /** What a server and its machines hold of this computer, but for its database. */
-async function held(server: TestServer): Promise<{ processes: number; files: number; handles: number }> {
+async function held(server: TestServer): Promise<Held> {
   const entries = (folder: string) => readdir(join(server.dataDirectory, folder));
+  const runs = await entries('runs');
   return {
-    processes: (await pidsOfMachines(server)).length,
-    // Run folders are kept for a day on purpose.
+    processes: (await processesOfJobs(new Set(runs))).length,
     files: (await entries('storage/vms')).length + (await entries('storage/disks')).length,
-    // Sockets and so ports among them.
     handles: await openFilesOf(server.pid),
+    groups: await groupsOf(server.pid, new Set(runs)),
   };
 }
 
+/** Control groups of these jobs. */
+async function groupsOf(pid: number, jobIds: ReadonlySet<string>): Promise<number> {
+  const mounts = await readFile('/proc/mounts', 'utf8');
+  const mount = /^\S+ (\S+) cgroup2 /m.exec(mounts)?.[1];
+  const own = /^0::(.*)$/m.exec(await readFile(`/proc/${String(pid)}/cgroup`, 'utf8'))?.[1];
+  if (mount === undefined || own === undefined) return 0;
+  const names = await readdir(join(mount, own, 'vmo')).catch(() => []);
+  return names.filter((name) => jobIds.has(name)).length;
+}
+
+/** Its own, and those of its threads. */
+async function processorSeconds(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${String(pid)}/stat`, 'utf8')).split(') ').at(-1)?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 /** What there is more of than before, when half a minute has passed: the database's connections are given back in time. */
-async function leftOf(server: TestServer, before: Awaited<ReturnType<typeof held>>): Promise<number> {
+async function leftOf(server: TestServer, before: Held): Promise<number> {
   const deadline = performance.now() + 30_000;
   for (;;) {
     const now = await held(server);
-    const left =
-      Math.max(now.processes - before.processes, 0) +
-      Math.max(now.files - before.files, 0) +
-      Math.max(now.handles - before.handles, 0);
-    if (left === 0 || performance.now() > deadline) return left;
+    const more = (Object.keys(before) as (keyof Held)[]).map((what) => Math.max(now[what] - before[what], 0));
+    const left = more.reduce((sum, one) => sum + one, 0);
+    if (left === 0) return 0;
+    if (performance.now() > deadline) {
+      console.error('    before', before, 'now', now);
+      return left;
+    }
     await delay(1_000);
   }
 }
 
-/** Many requests one after another on a few slots: how they end, and what stays. */
-async function flood({ add, long }: Bench): Promise<void> {
-  const slots = 8;
-  const count = long ? 1000 : 40;
-  await using server = await startServer(slots);
-  const first = await submitRequest(server, { vm_name: vmName, commands: 'true' });
-  const { argv } = await machineOf(first);
-  await requestEnded(server, first);
-  const plain = await plainToReady(argv, join(server.dataDirectory, 'storage', 'vms', 'plain'));
+interface Flood {
+  seconds: number;
+  /** Each in a word: not done, or with another exit code or output than its command gives. */
+  wrong: string[];
+  left: number;
+  /** Seconds of processor time of the server. */
+  serverSeconds: number;
+}
+
+/** One batch, each request with words of its own, so that no output can be taken for that of another. */
+async function runFlood(server: TestServer, count: number, warm: boolean): Promise<Flood> {
   const before = await held(server);
+  const cpuBefore = await processorSeconds(server.pid);
   const begin = performance.now();
-  const { batch } = await submitMany(server, count, { commands: 'echo there', timeout: 1800 });
+  const { batch, requests } = await server.client.call('submitBatch', {
+    body: {
+      ...{ vm_names: [vmName], warm, timeout: 1800 },
+      commands: Array.from({ length: count }, (_, index) => `echo ${wordsOf(index)}; exit ${codeOf(index)}`),
+    },
+  });
   await untilFinal(server, batch, count);
   const seconds = (performance.now() - begin) / 1000;
-  const done = await countDone(server, batch);
-  const left = await leftOf(server, before);
-  const words = `${String(count)} requests on ${String(slots)} slots`;
-  add({
-    name: `${words}: until the last has ended`,
-    unit: 's',
-    how: `one batch of \`echo\` in the small guest; at once as many as this machine has processors, ${String(availableParallelism())}`,
-    values: [seconds],
-    limits: [
-      {
-        name: 'plain QEMU to its runner’s hello, as often, one after another',
-        values: [(plain * count) / 1000],
-      },
-    ],
+  const serverSeconds = (await processorSeconds(server.pid)) - cpuBefore;
+  const wrong: string[] = [];
+  for (const { uuid, commands: index } of requests) {
+    const found = await whatIsWrong(server, uuid, index);
+    if (found !== null) wrong.push(`${uuid}: ${found}`);
+  }
+  for (const line of wrong.slice(0, 10)) console.error(`    ${line}`);
+  return { seconds, wrong, left: await leftOf(server, before), serverSeconds };
+}
+
+const wordsOf = (index: number): string => `there ${String(index)}`;
+/** Some fail on purpose: their code is to be theirs as well. */
+const codeOf = (index: number): number => (index % 10 === 9 ? 7 : 0);
+
+async function whatIsWrong(server: TestServer, uuid: RequestId, index: number): Promise<string | null> {
+  const request = await requestOf(server, uuid);
+  const code = codeOf(index);
+  if (request.status !== (code === 0 ? 'done' : 'failed'))
+    return `${request.status}, ${request.message ?? ''}`;
+  if (request.exit_code !== code) return `exit code ${String(request.exit_code)} in place of ${String(code)}`;
+  const { logs } = await server.client.call('listRequestLogs', {
+    params: { requestId: uuid },
+    query: { log_type: 'stdout' },
   });
-  add({
-    name: `${words}: not done`,
-    unit: 'requests',
-    how: 'lost ones among them',
-    values: [count - done],
-    targets: [{ share: 1, atMost: 0 }],
-  });
-  add({
-    name: `${words}: left behind`,
-    unit: 'in all',
-    how: 'processes of QEMU, folders of machines and disks, and descriptors of the server, against before',
-    values: [left],
-    targets: [{ share: 1, atMost: 0 }],
-  });
+  const said = logs.map(({ output }) => output).join('');
+  return said === `${wordsOf(index)}\n` ? null : `it said ${JSON.stringify(said.slice(0, 100))}`;
+}
+
+/** Many requests on a few slots, from a warm template and booted each: how they end, and what stays. */
+async function flood({ add, long }: Bench): Promise<void> {
+  const slots = 8;
+  await using server = await startServer(slots);
+  const first = await submitRequest(server, { vm_name: vmName, commands: 'true' });
+  const { argv } = await machineOf(server, first);
+  await requestEnded(server, first);
+  const plain = await plainToReady(argv, join(server.dataDirectory, 'storage', 'vms', 'plain'));
+  // What the warm ones go on from.
+  await requestEnded(server, await submitRequest(server, { vm_name: vmName, commands: 'true', warm: true }));
+  for (const { name, warm, count } of [
+    { name: 'warm', warm: true, count: long ? 1000 : 100 },
+    { name: 'booted each', warm: false, count: long ? 100 : 24 },
+  ]) {
+    const { seconds, wrong, left, serverSeconds } = await runFlood(server, count, warm);
+    const words = `${String(count)} requests on ${String(slots)} slots, ${name}`;
+    add({
+      name: `${words}: until the last has ended`,
+      unit: 's',
+      how: 'one batch of `echo` in the small guest, with words of its own each, every tenth with an exit code of 7',
+      values: [seconds],
+      limits: [
+        {
+          name: 'plain QEMU to its runner’s hello, as often, one after another',
+          values: [(plain * count) / 1000],
+        },
+      ],
+    });
+    add({
+      name: `${words}: processor time of the server for each`,
+      unit: 'ms',
+      how: 'from /proc, without Postgres, the wrappers and QEMU',
+      values: [(serverSeconds * 1000) / count],
+    });
+    add({
+      name: `${words}: not final, lost, or with another end or output than theirs`,
+      unit: 'requests',
+      how: 'status, exit code and stored stdout of each',
+      values: [wrong.length],
+      targets: [{ share: 1, atMost: 0 }],
+    });
+    add({
+      name: `${words}: left behind`,
+      unit: 'in all',
+      how: 'processes of jobs, folders of machines and disks, control groups, and descriptors of the server, against before',
+      values: [left],
+      targets: [{ share: 1, atMost: 0 }],
+    });
+  }
 }
 
 async function untilFinal(server: TestServer, batch: BatchId, count: number): Promise<void> {
@@ -170,5 +249,5 @@ async function untilFinal(server: TestServer, batch: BatchId, count: number): Pr
 }
 
 export const requestApiPart: Part = { name: 'request-api', limitSeconds: 900, measure: api };
-/** The long form takes as long as a thousand guests boot: an hour where there is no KVM. */
+/** The long form takes what a thousand guests need to go on and to turn themselves off: half an hour where there is no KVM. */
 export const requestFloodPart: Part = { name: 'request-flood', limitSeconds: 3600, measure: flood };

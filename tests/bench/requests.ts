@@ -26,7 +26,7 @@ const ways: readonly Way[] = [
 async function submitToExec(server: TestServer): Promise<number> {
   const begin = performance.now();
   const uuid = await submitRequest(server, { vm_name: 'small-guest', commands: 'true' });
-  await machineOf(uuid);
+  await machineOf(server, uuid);
   const time = performance.now() - begin;
   await cancelRequest(server, uuid);
   await requestEnded(server, uuid);
@@ -157,7 +157,7 @@ async function requests(bench: Bench): Promise<void> {
   await using server = await startServer();
   // The first one builds the guest and tries this machine's QEMU.
   const first = await submitRequest(server, { vm_name: 'small-guest', commands: 'true' });
-  const { argv } = await machineOf(first);
+  const { argv } = await machineOf(server, first);
   await requestEnded(server, first);
   const values: number[] = [];
   for (let round = 0; round < 100; round++) values.push(await submitToExec(server));

@@ -171,12 +171,12 @@ export function createAgent(options: AgentOptions): Agent {
     const taken = (kind: PlaceKind) => all.filter(({ place }) => place === kind).length;
     const left = (kind: PlaceKind) => Math.max(slots[kind] - taken(kind), 0);
     const machines = Math.max(slots.vms - taken('vms') - taken('requests'), 0);
-    const used = (what: 'cpus' | 'memoryMib') => all.reduce((sum, { needs }) => sum + needs[what], 0);
+    const usedMemoryMib = all.reduce((sum, { needs }) => sum + needs.memoryMib, 0);
     return {
       ...{ jobs: left('jobs'), vms: left('vms'), requests: left('requests') },
       machines: slots.vms > 0 ? machines : null,
-      cpus: Math.max(cpus - used('cpus'), 0),
-      memoryMib: Math.max(memoryMib - used('memoryMib'), 0),
+      cpus,
+      memoryMib: Math.max(memoryMib - usedMemoryMib, 0),
     };
   }
 

@@ -189,7 +189,13 @@ export type Slots = z.infer<typeof Slots>;
 
 /** What an agent can take now. */
 export const FreePlaces = Slots.extend({
-  cpus: z.int().min(0).nullable().describe('null: not counted'),
+  cpus: z
+    .int()
+    .min(0)
+    .nullable()
+    .describe(
+      'Of the largest machine: machines share the processors, and only their memory adds up. null: any',
+    ),
   memoryMib: z.int().min(0).nullable().describe('null: not counted'),
   machines: z.int().min(0).nullable().describe('Of `vms` and `requests` together; null: not counted'),
 });

@@ -20,7 +20,7 @@ export const AgentName = z
 /** What an agent has to offer. */
 export const AgentCapacity = z.strictObject({
   slots: Slots,
-  cpus: z.int().min(0),
+  cpus: z.int().min(0).describe('It takes no machine that has more'),
   memoryMib: z.int().min(0),
   accelerators: z.array(z.string().min(1).max(20)).max(10).describe('For example `kvm`, `tcg`; best first'),
   images: z
@@ -47,7 +47,9 @@ export const Agent = z.object({
   contract: z.int().nullable().describe('Version of the agent contract that it speaks'),
   capacity: AgentCapacity.nullable().describe('null: it has not said'),
   busy: Slots.describe('Jobs that it has now, by kind'),
-  usedCpus: z.int(),
+  usedCpus: z
+    .int()
+    .describe('Of its requests’ machines: may be more than it has, since machines share processors'),
   usedMemoryMib: z.int(),
   seenAt: Timestamp.nullable(),
   leaseUntil: Timestamp.nullable().describe('By the clock of the database'),

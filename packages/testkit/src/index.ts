@@ -13,7 +13,15 @@ export { noiseDigests, seededRandom, type Digest, type NoiseStream } from './noi
 export { noiseCommand, type NoiseOptions } from './noise-command.ts';
 export { startTestAgent, type TestAgent, type TestAgentOptions } from './agent.ts';
 export { startTestPostgres, type TestPostgres } from './postgres.ts';
-export { isRunning, memoryOf, openFilesOf, processesOfJob, startTimeOf, zombiesOf } from './processes.ts';
+export {
+  isRunning,
+  memoryOf,
+  openFilesOf,
+  processesOfJob,
+  processesOfJobs,
+  startTimeOf,
+  zombiesOf,
+} from './processes.ts';
 export { startSshd, type TestSshd } from './sshd.ts';
 export { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
 export { mountTmpfs, type Tmpfs } from './tmpfs.ts';

@@ -74,13 +74,23 @@ describe('the queue', () => {
     expect(left.map(({ id }) => id)).toEqual([large]);
   });
 
-  it('gives no more than fits, by places, CPUs and memory', async () => {
+  it('gives no more than fits, by places and memory', async () => {
     await insertPending(20, { need_cpus: 2, need_memory_mib: 100 });
     const claim = (free: Partial<FreePlaces>) => cockpit.apiOf('a').claim({ ...freeJobs(50), ...free });
-    expect(await claim({ cpus: 7 })).toHaveLength(3);
     expect(await claim({ memoryMib: 450 })).toHaveLength(4);
     expect(await claim({ jobs: 5 })).toHaveLength(5);
     expect(await claim({ jobs: 0 })).toHaveLength(0);
+  });
+
+  it('has machines share processors, as many as there are places, and gives none that has more than the agent', async () => {
+    const [large] = await insertPending(1, { need_cpus: 3 });
+    await insertPending(20, { need_cpus: 2 });
+    const taken = await cockpit.apiOf('a').claim({ ...freeJobs(8), cpus: 2 });
+    expect(taken).toHaveLength(8);
+    expect(taken.map(({ id }) => id)).not.toContain(large);
+    expect((await cockpit.apiOf('a').claim({ ...freeJobs(1), cpus: 4 })).map(({ id }) => id)).toEqual([
+      large,
+    ]);
   });
 
   it('gives no more machines than may run, those of requests among them', async () => {

@@ -100,12 +100,12 @@ export function fits(free: FreePlaces, { place, cpus, memoryMib }: Needs): boole
   );
 }
 
-export function take(free: FreePlaces, { place, cpus, memoryMib }: Needs): FreePlaces {
+/** What is left then. Processors are shared: the host divides their time, as it does for all programs. */
+export function take(free: FreePlaces, { place, memoryMib }: Omit<Needs, 'cpus'>): FreePlaces {
   return {
     ...free,
     [place]: free[place] - 1,
     machines: place === 'jobs' || free.machines === null ? free.machines : free.machines - 1,
-    cpus: free.cpus === null ? null : free.cpus - cpus,
     memoryMib: free.memoryMib === null ? null : free.memoryMib - memoryMib,
   };
 }

@@ -112,7 +112,13 @@ it.each([
     'the memory is in use',
     job('here/requests', { need_memory_mib: 600 }),
     [member({ usedMemoryMib: 600 })],
-    'waiting until 0 CPUs and 600 MiB of memory are free',
+    'waiting until 600 MiB of memory are free',
+  ],
+  [
+    'the CPUs are in use, and shared',
+    job('here/requests', { need_cpus: 4 }),
+    [member({ usedCpus: 8 })],
+    'waiting for the agent to take it',
   ],
   ['it is about to be taken', job('here/jobs'), [member()], 'waiting for the agent to take it'],
   [

@@ -57,9 +57,8 @@ export function whyWaiting(
     return `waiting: the limit of ${String(sum(large, ({ capacity }) => capacity.slots.vms))} machines is reached`;
   const free = large.filter(({ capacity, busy }) => busy[place] < capacity.slots[place]);
   const fits = free.some(
-    ({ capacity, usedCpus, usedMemoryMib }) =>
-      row.need_cpus <= capacity.cpus - usedCpus && row.need_memory_mib <= capacity.memoryMib - usedMemoryMib,
+    ({ capacity, usedMemoryMib }) => row.need_memory_mib <= capacity.memoryMib - usedMemoryMib,
   );
-  if (!fits) return `waiting until ${wants} are free`;
+  if (!fits) return `waiting until ${String(row.need_memory_mib)} MiB of memory are free`;
   return `waiting for ${mayTake.length === 1 ? 'the agent' : 'an agent'} to take it`;
 }

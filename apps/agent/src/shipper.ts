@@ -113,8 +113,7 @@ export class Shipper {
   #suspended: { since: number } | null = null;
   /** Only the last part of what comes now is kept: it is stored at the end. */
   #full = false;
-  /** Of runs whose spool is read where it is written, and as it is written. */
-  readonly #comparison: Comparison | null;
+  readonly #comparison: Comparison;
   readonly #rolling: Rolling | null = null;
   readonly #middle: Middle | null = null;
 
@@ -134,10 +133,9 @@ export class Shipper {
     });
     const { ref, api, limits, insist } = options;
     const reader = this.#reader;
-    const comparison =
-      mask || job.host ? null : createComparison({ ref, directory, api, reader, insist, note });
+    const comparison = createComparison({ ref, directory, api, reader, insist, note });
     this.#comparison = comparison;
-    if (comparison && isRolling(job)) {
+    if (isRolling(job)) {
       const isTerminal = job.type === 'terminal';
       this.#rolling = createRolling({
         ...{ ref, api, comparison, insist, partBytes: limits.tailBytes },
@@ -145,7 +143,7 @@ export class Shipper {
         // A terminal emulator shows it from there.
         spoolTailBytes: isTerminal ? attachedTailBytes : 0,
       });
-    } else if (comparison) this.#middle = createMiddle({ ...limits, directory, reader, comparison });
+    } else this.#middle = createMiddle({ ...limits, directory, reader, comparison });
   }
 
   /** Ships until the run has ended and everything of it is stored. @returns null when we let go before */
@@ -205,16 +203,16 @@ export class Shipper {
   async verify(ended: Ended): Promise<{ verified: boolean; lines: string[] }> {
     const { directory } = this.#options;
     const { sizes } = ended;
-    let compared = await this.#comparison?.known();
-    let stored = await this.#storedDigest(compared?.seq);
+    let compared = await this.#comparison.known();
+    let stored = await this.#storedDigest(compared.seq);
     if (SpoolStream.options.some((stream) => stored.offsets[stream] < sizes[stream])) {
       await this.shipRest(stored.offsets, ended);
-      compared = await this.#comparison?.known();
-      stored = await this.#storedDigest(compared?.seq);
+      compared = await this.#comparison.known();
+      stored = await this.#storedDigest(compared.seq);
     }
     const cut = await readCut(directory);
     const lines: string[] = [];
-    let verified = compared?.intact ?? true;
+    let verified = compared.intact;
     for (const stream of SpoolStream.options) {
       // What was cut away cannot be compared; whoever cut it was named.
       if (await this.#reader.isTruncated(stream)) {
@@ -222,14 +220,14 @@ export class Shipper {
         continue;
       }
       // What has expired meanwhile is stored no more.
-      const start = Math.max(compared?.offsets[stream] ?? 0, stored.from?.[stream] ?? 0);
+      const start = Math.max(compared.offsets[stream], stored.from?.[stream] ?? 0);
       const ranges: [number, number][] = cut
         ? [
             [start, cut.from[stream]],
             [Math.max(start, cut.to[stream]), sizes[stream]],
           ]
         : [[start, sizes[stream]]];
-      const own = await this.#reader.digest(stream, ranges);
+      const own = await this.#reader.digest(stream, ranges, sizes[stream]);
       const known = stored.sha256[stream];
       if (own === known) continue;
       verified = false;
@@ -241,7 +239,7 @@ export class Shipper {
     return { verified, lines };
   }
 
-  async #storedDigest(afterSeq?: number): Promise<LogDigest> {
+  async #storedDigest(afterSeq: number): Promise<LogDigest> {
     const { api, ref, insist } = this.#options;
     const stored = await insist('the comparison', () => api.digest(ref, afterSeq));
     if (!stored) throw new LeaseLostError();
@@ -358,7 +356,7 @@ export class Shipper {
     // A console that is behind is no reason to stop a whole machine.
     if (isOwnMachine(this.#options.job)) return;
     // Above the limit nothing waits to be stored before the end: nothing is there to stop the job for.
-    if (this.#full && !this.#suspended) return;
+    if (this.#full && !this.#suspended && !run.unfetched) return;
     if (this.#closed || this.#balancing || Date.now() - this.#balanced < balanceMs) return;
     this.#balanced = Date.now();
     this.#balancing = this.#weigh(run)
@@ -371,11 +369,13 @@ export class Shipper {
 
   async #weigh(run: Run): Promise<void> {
     const { limits } = this.#options;
-    const waiting = totalBytes(await this.sizes()) - totalBytes(this.#offsets);
+    const unstored = this.#full ? 0 : totalBytes(await this.sizes()) - totalBytes(this.#offsets);
+    const waiting = unstored + (run.unfetched?.() ?? 0);
     if (this.#suspended) {
-      if (this.#full)
-        await this.#resume(run, 'the log is near its limit, and no more is stored before the end');
-      else if (waiting <= limits.lowWaterBytes) await this.#resume(run, 'the log has caught up');
+      const why = this.#full
+        ? 'the log is near its limit, and no more is stored before the end'
+        : 'the log has caught up';
+      if (waiting <= limits.lowWaterBytes) await this.#resume(run, why);
     } else if (waiting > limits.highWaterBytes && !this.#ended && !this.#lettingGo) {
       await this.#suspend(run, waiting);
     }

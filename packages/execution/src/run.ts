@@ -82,6 +82,11 @@ export interface Run {
    * behind every place that it does not name yet.
    */
   places?(): readonly LogPlace[];
+  /**
+   * Bytes of output that lie where the run is and not in the spool here yet, as far as is known; absent: it writes the
+   * spool itself.
+   */
+  unfetched?(): number;
   /** Stops watching. The run goes on. */
   detach(): void;
 }

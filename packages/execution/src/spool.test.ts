@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { appendFile, mkdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, open, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { maxChunkBytes, type Offsets, type SpoolChunk, type SpoolStream } from '@vmo/contract';
 import { temporaryDirectory, until, type TemporaryDirectory } from '@vmo/testkit';
@@ -194,6 +194,78 @@ it('hides secrets however the output comes, the same each time it is read, and i
     }
     const digest = createHash('sha256').update(expected).digest('hex');
     expect(await masked.digest('stdout', [[0, text.length]])).toBe(digest);
+  } finally {
+    await masked.close();
+  }
+});
+
+it('can be compared piece by piece while a secret comes, also when what was compared is freed', async () => {
+  // The end of one is the beginning of another: what is given ends within a secret.
+  const mask = new Mask(['xyab', 'abcd', 'bcdexy']);
+  const part = fc.constantFrom('xy', 'ab', 'cd', 'e', 'xyab', 'abcd', '€', '\n');
+  await fc.assert(
+    fc.asyncProperty(fc.array(part, { minLength: 1, maxLength: 30 }), fc.boolean(), async (parts, frees) => {
+      await write('stdout', '');
+      const masked = new SpoolReader(home.path, { mask });
+      try {
+        const whole = Buffer.from(parts.join(''));
+        mask.hide(whole);
+        const offsets = { ...none };
+        let written = 0;
+        const compareNext = async (end: Offsets | null) => {
+          const before = offsets.stdout;
+          const hash = createHash('sha256');
+          for (const { bytes } of await masked.read(offsets, end)) {
+            hash.update(bytes);
+            expect(Buffer.from(bytes)).toEqual(whole.subarray(offsets.stdout, offsets.stdout + bytes.length));
+            offsets.stdout += bytes.length;
+          }
+          return async () => {
+            const range = [[before, offsets.stdout]] as const;
+            expect(await masked.digest('stdout', range, end?.stdout)).toBe(hash.digest('hex'));
+            if (frees) await writeFreed(offsets.stdout - mask.context);
+          };
+        };
+        /** What `free` does to a file, without a program for each. */
+        const writeFreed = async (bytes: number) => {
+          if (bytes <= 0) return;
+          await using file = await open(join(home.path, 'stdout'), 'r+');
+          await file.write(Buffer.alloc(bytes), 0, bytes, 0);
+        };
+        let compare: () => Promise<void> = () => Promise.resolve();
+        for (const piece of parts) {
+          await appendFile(join(home.path, 'stdout'), piece);
+          written += Buffer.byteLength(piece);
+          // More has been written by then.
+          await compare();
+          compare = await compareNext(null);
+        }
+        await compare();
+        await (
+          await compareNext({ ...none, stdout: written })
+        )();
+        expect(offsets.stdout).toBe(written);
+      } finally {
+        await masked.close();
+      }
+    }),
+    { numRuns: 150, examples: [[['xyab', 'e', 'cd'], true]] },
+  );
+});
+
+it('gives back to the disk what is before a place, but not what hiding a secret needs', async () => {
+  const mask = new Mask(['hunter2']);
+  const masked = new SpoolReader(home.path, { mask });
+  try {
+    const lines = 'x'.repeat(100_000);
+    await write('stdout', `${lines}hunter2 ${lines}`);
+    // In the middle of the secret.
+    const place = lines.length + 3;
+    expect(await masked.free('stdout', place)).toBe(true);
+    expect((await stat(join(home.path, 'stdout'))).blocks * 512).toBeLessThan(1.5 * lines.length);
+    const [chunk] = await masked.read({ ...none, stdout: place }, null);
+    expect(decode(chunk?.bytes ?? Buffer.alloc(0)).slice(0, 5)).toBe('**** ');
+    expect(await masked.free('stdout', 3)).toBe(true);
   } finally {
     await masked.close();
   }

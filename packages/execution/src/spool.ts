@@ -136,27 +136,44 @@ export class SpoolReader {
     return lines;
   }
 
-  /** Gives what stands before this offset back to the disk; it cannot be read any more. @returns false: the disk cannot */
+  /**
+   * Gives what stands before this offset back to the disk; it cannot be read any more. Of what the mask has to look at to
+   * hide what stands behind, nothing goes.
+   * @returns false: the disk cannot
+   */
   async free(stream: SpoolStream, before: number): Promise<boolean> {
     const source = await this.#source(stream);
-    if (!source || before <= source.base) return true;
-    return freeBlocks(spoolFile(this.#directory, stream), before - source.base);
+    const bytes = before - (source?.base ?? 0) - this.#context;
+    return !source || bytes <= 0 || freeBlocks(spoolFile(this.#directory, stream), bytes);
   }
 
-  /** SHA-256 in hexadecimal of these ranges of a stream, one behind the other, as they were given: with the mask. */
-  async digest(stream: SpoolStream, ranges: readonly (readonly [number, number])[]): Promise<string> {
+  /**
+   * SHA-256 in hexadecimal of these ranges of a stream, one behind the other, as they were given: with the mask.
+   * @param end where the stream of a run that has ended ends: nothing behind it was looked at
+   */
+  async digest(
+    stream: SpoolStream,
+    ranges: readonly (readonly [number, number])[],
+    end = Infinity,
+  ): Promise<string> {
     const hash = createHash('sha256');
     const source = await this.#source(stream);
     for (const [from, to] of ranges) {
       for (let at = from; source && at < to;) {
-        const { bytes, held } = await this.#read(source, at, Math.min(to - at, readBytes));
-        const given = at + bytes.length >= to ? bytes : bytes.subarray(0, bytes.length - held);
-        if (given.length === 0) break;
-        hash.update(given);
-        at += given.length;
+        const length = Math.min(to - at, readBytes);
+        // What was read went beyond what was given of it: a secret across this border was seen whole.
+        const behind = Math.min(this.#context, Math.max(end - at - length, 0));
+        const { bytes } = await this.#read(source, at, length, behind);
+        if (bytes.length === 0) break;
+        hash.update(bytes);
+        at += bytes.length;
       }
     }
     return hash.digest('hex');
+  }
+
+  get #context(): number {
+    return this.#mask?.context ?? 0;
   }
 
   async *#pieces(stream: SpoolStream, from: number, to: number): AsyncGenerator<Buffer> {
@@ -209,22 +226,24 @@ export class SpoolReader {
 
   /**
    * Bytes from here on with their secrets hidden, whatever was read before and however much of it at once: what lies
-   * before is looked at as well. The last `held` of them may turn out to be the beginning of a secret.
+   * before is looked at as well, and so many bytes `behind`. Without those, the last `held` of them may turn out to be
+   * the beginning of a secret.
    */
   async #read(
     { file, base }: Source,
     offset: number,
     length: number,
+    behind = 0,
   ): Promise<{ bytes: Buffer; held: number }> {
-    const before = Math.min(offset - base, this.#mask?.context ?? 0);
-    const buffer = Buffer.allocUnsafe(before + length);
+    const before = Math.min(offset - base, this.#context);
+    const buffer = Buffer.allocUnsafe(before + length + behind);
     const at = offset - base - before;
     const bytesRead =
       buffer.length <= syncBytes
         ? readSync(file.fd, buffer, 0, buffer.length, at)
         : (await file.read(buffer, 0, buffer.length, at)).bytesRead;
     const all = buffer.subarray(0, bytesRead);
-    const bytes = all.subarray(before);
+    const bytes = all.subarray(before, before + length);
     const held = Math.min(this.#mask?.heldBack(all) ?? 0, bytes.length);
     this.#mask?.hide(all);
     return { bytes, held };

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { access, cp, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { access, appendFile, cp, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobId } from '@vmo/contract';
+import type { Run, RunEnd, Strategy } from '@vmo/execution';
 import { until } from '@vmo/testkit';
 import { sql } from 'kysely';
 import { afterEach, describe, expect, it } from 'vitest';
+import { newId } from '../kernel/ids.ts';
 import { owner, startCockpit, untilLogged, type Cockpit } from './harness.test.support.ts';
 
 const mib = 1024 * 1024;
@@ -142,6 +144,33 @@ describe('a log above its limit', () => {
     expect(Math.abs(out.length + Number(lines.replaceAll(',', '')) - 1_200_001)).toBeLessThanOrEqual(1);
   });
 
+  it('takes no more of the disk where secrets are hidden in it, and hides them all the same', async () => {
+    cockpit = await startCockpit({ limits: { maxLogBytes: 2 * mib, tailBytes: mib / 2 } });
+    const { id } = await cockpit.run(
+      `seq -f '%.0f hunter22' 300000; while [ ! -e end ]; do sleep 0.02; done; echo last hunter22`,
+      { secrets: { TOKEN: 'hunter22' } },
+    );
+    const spool = join(cockpit.runsDirectory, id, 'stdout');
+    await until('the middle is freed', async () => {
+      const found = await stat(spool).catch(() => null);
+      return found !== null && found.size > 4_500_000 && found.blocks * 512 < 1.5 * mib;
+    });
+    await writeFile(join(cockpit.directory, 'end'), '');
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'cut' });
+    const { log_verified: verified } = await cockpit.db
+      .selectFrom('jobs')
+      .select('log_verified')
+      .where('id', '=', id)
+      .executeTakeFirstOrThrow();
+    expect(verified).toBe(true);
+    const out = (await cockpit.bytes(id, 'stdout')).toString();
+    expect(out).toMatch(/^1 \*{8}\n2 \*{8}\n/);
+    expect(out).toMatch(/\n300000 \*{8}\nlast \*{8}\n$/);
+    expect(out).not.toMatch(/hunt|ter22/);
+    // Where the first part ends and the last one begins, a line may be cut.
+    expect(out.replace(/^(\d+|last) \*{8}\n/gm, '').split('\n').length).toBeLessThanOrEqual(2);
+  });
+
   it('is whole when the end turns out to fit', async () => {
     cockpit = await startCockpit({ limits: { maxLogBytes: 2 * mib, tailBytes: mib } });
     const { id } = await cockpit.run('seq 1 250000');
@@ -262,6 +291,95 @@ describe('a job that writes faster than is stored', () => {
     }
     await cockpit.jobs.cancel(owner, id);
     expect(await cockpit.when(id)).toMatchObject({ status: 'cancelled' });
+  });
+});
+
+describe('a job on a host', () => {
+  /** The link is slow: what it has written there comes when the test lets it come. */
+  async function startThere(limits: Parameters<typeof startCockpit>[0]) {
+    const over = Promise.withResolvers<RunEnd>();
+    const startedAt = new Date();
+    const there = { unfetched: 0, isStopped: false };
+    const run: Run = {
+      startedAt,
+      ended: over.promise,
+      cancel: () => Promise.resolve([]),
+      suspend: () => Promise.resolve((there.isStopped = true)),
+      resume: () => Promise.resolve(void (there.isStopped = false)),
+      unfetched: () => there.unfetched,
+      detach: () => undefined,
+    };
+    const strategy: Strategy = {
+      type: 'ssh',
+      async start({ directory }) {
+        await mkdir(directory, { recursive: true });
+        for (const stream of ['stdout', 'stderr']) await writeFile(join(directory, stream), '');
+        return run;
+      },
+      adopt: () => Promise.resolve(run),
+    };
+    cockpit = await startCockpit({ ...limits, strategies: [strategy] });
+    await cockpit.db
+      .insertInto('hosts')
+      .values({ id: newId(), name: 'build', address: '192.0.2.1', created_by: 'owner' })
+      .execute();
+    const { id } = await cockpit.run('make', { host: 'build' });
+    await cockpit.when(id, ({ status }) => status === 'running');
+    const spool = join(cockpit.runsDirectory, id, 'stdout');
+    return {
+      ...{ id, there, spool },
+      comes: (bytes: Buffer | string) => appendFile(spool, bytes),
+      end: () => {
+        const common = { startedAt, finishedAt: new Date(), leftovers: [] };
+        over.resolve({ kind: 'exited', exitCode: 0, signal: null, ...common });
+      },
+    };
+  }
+
+  it('is stopped there when it writes faster than its output comes, also above the limit of its log', async () => {
+    const { id, there, comes, end } = await startThere({
+      limits: { highWaterBytes: mib, lowWaterBytes: mib / 4, maxLogBytes: mib, tailBytes: mib / 2 },
+    });
+    there.unfetched = 2 * mib;
+    await comes('first\n');
+    await until('the stop', () => there.isStopped);
+    there.unfetched = mib / 8;
+    await comes('second\n');
+    await until('its going on', () => !there.isStopped);
+    await comes(Buffer.alloc(3 * mib, 'line\n'));
+    await until('the limit', async () =>
+      (await cockpit.systemLines(id)).some((line) => line.includes('near its limit')),
+    );
+    there.unfetched = 2 * mib;
+    await until('the stop above the limit', async () => {
+      await comes('more\n');
+      return there.isStopped;
+    });
+    there.unfetched = 0;
+    await until('its going on', async () => {
+      await comes('more\n');
+      return !there.isStopped;
+    });
+    end();
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'cut' });
+    const words = await cockpit.systemLines(id);
+    expect(words).toContainEqual(expect.stringMatching(/^stopped \(SIGSTOP\): 2(\.\d)? MiB of output wait/));
+    expect(words).toContainEqual(expect.stringMatching(/: the log has caught up$/));
+  });
+
+  it('takes no more of the disk here than what is still to be stored', async () => {
+    const { id, comes, end, spool } = await startThere({
+      limits: { maxLogBytes: 2 * mib, tailBytes: mib / 2 },
+    });
+    const text = (part: number) => `${String(part)}${'.'.repeat(62)}\n`.repeat(mib / 64);
+    for (let part = 0; part < 8; part++) await comes(text(part));
+    await until('the middle is freed', async () => (await stat(spool)).blocks * 512 < 1.5 * mib);
+    expect((await stat(spool)).size).toBe(8 * mib);
+    end();
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'cut' });
+    expect(await exists(join(cockpit.runsDirectory, id, 'verified'))).toBe(true);
+    const out = (await cockpit.bytes(id, 'stdout')).toString();
+    expect(out.startsWith('0...') && out.endsWith(text(7).slice(-1000))).toBe(true);
   });
 });
 

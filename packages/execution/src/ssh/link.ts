@@ -45,6 +45,8 @@ export interface LinkOptions {
   onSession: (session: SshSession) => void;
   /** The run has begun, and its output comes. */
   onBegun: () => Promise<void>;
+  /** More of it is in the mirror. */
+  onOutput: () => void;
 }
 
 /** One session with the other side: begins the run or finds it, and mirrors its output until one of both ends. */
@@ -101,17 +103,21 @@ export async function followOverLink(options: LinkOptions): Promise<LinkResult> 
       session.kill();
     }, readyTimeoutMs);
     session.stdin.write(followScript(nonce, run, options.start, options.cgroups));
+    async function append(stream: 'stdout' | 'stderr', bytes: Buffer): Promise<void> {
+      await mirror.append(stream, bytes);
+      options.onOutput();
+    }
     const readStdout = readSegments(session.stdout, nonce, async (segment, bytes) => {
       if (bytes.length === 0) await onSegment(segment);
       else if (segment === 0) noise.add(bytes);
       else if (segment === 1) header += bytes.toString('utf8');
       else if (segment === 3) words += bytes.toString('utf8');
-      else await mirror.append('stdout', bytes);
+      else await append('stdout', bytes);
     });
     const readStderr = readSegments(session.stderr, nonce, async (segment, bytes) => {
       if (bytes.length === 0) stderrAt.set(segment);
       else if (segment === 0) noise.add(bytes);
-      else await mirror.append('stderr', bytes);
+      else await append('stderr', bytes);
     }).finally(() => {
       stderrAt.set(Infinity);
     });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Offsets } from '@vmo/contract';
 import { jobMark } from '../process.ts';
 import { wrapperText } from '../wrapper.ts';
 import { head, killing, names, processes, quote, type RemoteRun } from './remote-shell.ts';
@@ -271,6 +272,29 @@ _group=0
 _others=$(_members | awk -v group="$_group" '$2 != group { print $1 }')
 [ "$_group" = 0 ] || { kill -s ${signal} -- "-$_group" && echo signalled; }
 [ -z "$_others" ] || { kill -s ${signal} $_others; echo signalled; }
+_mark
+}
+_main
+`;
+}
+
+/**
+ * Gives what stands before these bytes of the spool back to the disk of the host (null: nothing), and tells how long the
+ * spool is. Sizes and offsets stay.
+ *
+ * stdout: noise · \`cannot\` or nothing, \`size <stdout> <stderr>\` · end
+ */
+export function freeScript(
+  nonce: string,
+  run: RemoteRun,
+  before: Pick<Offsets, 'stdout' | 'stderr'> | null,
+): string {
+  return `_main() {
+${head(nonce)}${names(run)}
+_free() { [ "$1" = 0 ] || [ ! -f "$2" ] || fallocate -p -o 0 -l "$1" "$2" || echo cannot; }
+_mark
+${before ? `_free ${before.stdout} "$_run/stdout"; _free ${before.stderr} "$_run/stderr"` : ''}
+printf 'size %s %s\\n' $(wc -c <"$_run/stdout") $(wc -c <"$_run/stderr")
 _mark
 }
 _main

@@ -9,6 +9,7 @@ import { failureOf } from './failure.ts';
 import { followOverLink, ladderWords, type EndReport, type LinkResult } from './link.ts';
 import { Mirror } from './mirror.ts';
 import { cancelScript, signalScript } from './remote-script.ts';
+import { createRemoteSpool, type RemoteSpool } from './remote-spool.ts';
 
 /** Between two tries to reach the host. */
 const firstPauseMs = 200;
@@ -37,6 +38,7 @@ export class SshRun implements Run {
   readonly #options: SshRunOptions;
   readonly #stop = new AbortController();
   readonly #decision = Promise.withResolvers<undefined>();
+  readonly #spool: RemoteSpool;
   #attempt: Attempt;
   #finish: (end: RunEnd) => void;
   #session: SshSession | null = null;
@@ -53,6 +55,8 @@ export class SshRun implements Run {
     this.#options = options;
     this.#attempt = options.attempt;
     this.#asked = options.adopted;
+    const { client, target, spec } = options;
+    this.#spool = createRemoteSpool({ client, target, directory: spec.directory, notice: spec.notice });
     this.startedAt = options.attempt.startedAt;
     const { promise, resolve } = Promise.withResolvers<RunEnd>();
     this.ended = promise;
@@ -115,21 +119,24 @@ export class SshRun implements Run {
   async #link(): Promise<LinkResult> {
     const { spec, client, target, cgroups } = this.#options;
     const { command, cwd, env } = spec;
+    const run = { jobId: spec.jobId, name: this.#attempt.name };
     let mirror: Mirror | null = null;
     try {
-      mirror = await Mirror.open(spec.directory);
+      const opened = (mirror = await Mirror.open(spec.directory));
       const result = await followOverLink({
         client,
         target,
         cgroups,
-        mirror,
-        run: { jobId: spec.jobId, name: this.#attempt.name },
+        ...{ mirror, run },
         start: this.#attempt.begun ? null : { command, cwd, env },
         onSession: (session) => {
           this.#session = session;
           if (this.#stop.signal.aborted) session.kill();
         },
         onBegun: () => this.#onBegun(),
+        onOutput: () => {
+          this.#spool.grown(run, opened);
+        },
       });
       if (result.kind === 'ended') await mirror.sync();
       return result;
@@ -268,6 +275,10 @@ export class SshRun implements Run {
 
   async resume(): Promise<void> {
     await this.#signal('CONT');
+  }
+
+  unfetched(): number {
+    return this.#spool.unfetched();
   }
 
   /** @returns whether there was anybody to be signalled */

@@ -121,6 +121,53 @@ describe('a job on a host', () => {
     await rm(join(root, 'old-alive'), { recursive: true });
   });
 
+  it('takes no more of the disk there than what has not come yet, and loses nothing of a link that drops', async () => {
+    const [more, go] = [newFile('more'), newFile('go')];
+    const part = `yes 'a line of a long log' | head -c 20000000`;
+    const { spec, notices } = build(`${part}; ${waitFor(more)}; ${part}; ${waitFor(go)}; echo end`);
+    const run = await place.strategy({ client: place.client }).start(spec);
+    const there = join(await remoteRun(spec), 'stdout');
+    const freed = (size: number) => async () => {
+      const found = await stat(there);
+      return found.size >= size && found.blocks * 512 < 10_000_000;
+    };
+    await until('the first part to go', freed(20_000_000));
+    place.proxy.cut();
+    await untilSaid(notices, 'connected again');
+    await writeFile(more, '');
+    await until('the second part to go', freed(40_000_000));
+    await until('all to be here', () => Promise.resolve(run.unfetched?.() === 0));
+    await writeFile(go, '');
+    expect(await run.ended).toMatchObject({ kind: 'exited', exitCode: 0 });
+    const half = 'a line of a long log\n'.repeat(1_000_000).slice(0, 20_000_000);
+    expect((await readSpool(spec)) === `${half}${half}end\n`).toBe(true);
+  });
+
+  it('goes on where the disk there cannot free parts of a file, and that is told once', async () => {
+    const programs = newFile('programs');
+    await mkdir(programs);
+    await writeFile(join(programs, 'fallocate'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    await writeFile(join(place.home, '.bashrc'), `PATH=${programs}:$PATH\n`);
+    try {
+      const go = newFile('go');
+      const flood = 'head -c 17000000 /dev/zero';
+      const { spec, notices } = build(`${flood}; ${waitFor(go)}; ${flood}`);
+      const strategy = place.strategy({ client: place.client });
+      const first = await strategy.start(spec);
+      await untilSaid(notices, 'cannot be freed on its disk');
+      const here = join(spec.directory, 'stdout');
+      await until('all of it', async () => (await stat(here)).size === 17_000_000);
+      first.detach();
+      const next = await strategy.adopt(spec);
+      await writeFile(go, '');
+      expect(await next?.ended).toMatchObject({ kind: 'exited', exitCode: 0 });
+      expect(notices.filter((line) => line.includes('cannot be freed'))).toHaveLength(1);
+      expect((await stat(here)).size).toBe(34_000_000);
+    } finally {
+      await rm(join(place.home, '.bashrc'));
+    }
+  });
+
   it('runs beside more others than one connection takes', async () => {
     await using small = await createSshPlace({ settings: ['MaxSessions 2'] });
     const go = newFile('go');

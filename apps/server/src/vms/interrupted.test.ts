@@ -15,11 +15,13 @@ import {
 import { until } from '@vmo/testkit';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { readDisk, writeDisk, type Content } from './disk-content.test.support.ts';
 import { owner, startDatacenter, type Datacenter } from './harness.test.support.ts';
 
 /*
  * Real machines of QEMU whose files are being switched when this process ends, the database refuses, or QEMU dies: each
- * at the very step after which files and rows disagree.
+ * at the very step after which files and rows disagree. Most have no guest, which would take long to boot: QEMU writes
+ * at their device itself, as it does for a guest, and serves what the device shows.
  */
 const isThere = findProgram('qemu-system-x86_64') !== null;
 const guestCache = join(import.meta.dirname, '../../../../.cache/test/guests');
@@ -64,23 +66,32 @@ afterAll(async () => {
   if (isThere) await center[Symbol.asyncDispose]();
 }, patience);
 
-/** A machine with a disk that its guest can write to. */
-async function machine(cpus = 1): Promise<Vm> {
+/** A machine with a disk, and nothing to boot. */
+async function machine(guest: Partial<Parameters<typeof center.vms.create>[1]> = {}): Promise<Vm> {
   count += 1;
   const { vm, operation } = await center.vms.create(owner, {
-    name: `guest-${count}`,
-    boot: { from: 'kernel', kernel: 'kernel', initrd: 'initrd', append: smallGuestKernelArguments },
-    ...{ cpus, diskSizeBytes: 16 * mib, memoryMib: 128, network: { mode: 'none' }, display: 'none' },
+    name: `machine-${count}`,
+    ...{ diskSizeBytes: 16 * mib, memoryMib: 128, network: { mode: 'none' }, display: 'none' },
+    ...guest,
   });
   await center.done(operation);
   return vm;
 }
 
+/** One whose guest has a shell at its console. */
+const machineWithGuest = () =>
+  machine({
+    boot: { from: 'kernel', kernel: 'kernel', initrd: 'initrd', append: smallGuestKernelArguments },
+    cpus: 2,
+  });
+
 const act = async (vm: Vm, action: 'start' | 'force-stop') =>
   center.done(await center.vms.act(owner, vm.id, action));
 
-async function start(vm: Vm): Promise<void> {
-  await act(vm, 'start');
+const start = (vm: Vm) => act(vm, 'start');
+
+async function boot(vm: Vm): Promise<void> {
+  await start(vm);
   await said(vm, smallGuestPrompt);
 }
 
@@ -114,10 +125,8 @@ async function command(vm: Vm, line: string): Promise<string> {
     .trim();
 }
 
-const write = (vm: Vm, words: string) =>
-  command(vm, `printf '%-8s' ${words} | dd of=/dev/vda conv=fsync,notrunc 2> /dev/null`);
-const read = async (vm: Vm) =>
-  (await command(vm, 'echo 3 > /proc/sys/vm/drop_caches; head -c 8 /dev/vda; echo')).trim();
+const write = (vm: Vm, content: Content) => writeDisk(join(center.storage, 'vms', vm.id), content);
+const read = (vm: Vm) => readDisk(join(center.storage, 'vms', vm.id));
 
 async function disk(vm: Vm) {
   return center.db.selectFrom('disks').selectAll().where('vm_id', '=', vm.id).executeTakeFirstOrThrow();
@@ -320,8 +329,8 @@ describe.skipIf(!isThere)('a snapshot that is deleted while the machine runs', (
 
 describe.skipIf(!isThere)('a snapshot with memory', () => {
   it('is compared with the machine first, and one that was read in vain leaves only force', async () => {
-    const vm = await machine(2);
-    await start(vm);
+    const vm = await machineWithGuest();
+    await boot(vm);
     await command(vm, 'mark=before');
     await write(vm, 'before');
     const { snapshot, operation } = await take(vm, 'memory', 'ram');

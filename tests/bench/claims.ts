@@ -18,7 +18,14 @@ const free: FreePlaces = {
 };
 const capacity: AgentCapacity = {
   slots: { jobs: places, vms: 0, requests: 0 },
-  ...{ cpus: 64, memoryMib: 65_536, accelerators: [], images: [], fetchesImages: false },
+  ...{
+    cpus: 64,
+    memoryMib: 65_536,
+    accelerators: [],
+    images: [],
+    fetchesImages: false,
+    imageCacheBytes: null,
+  },
 };
 
 async function fill(db: Kysely<Database>, count: number): Promise<void> {

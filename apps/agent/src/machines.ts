@@ -59,23 +59,20 @@ export async function createMachines({
     ...{ directory: join(dataDirectory, 'machines'), machines: join(root, 'vms') },
     ...{ driver: host.driver, cache },
   });
-  let accelerators: string[] | null = null;
+  let hasLooked = false;
 
   return {
     files,
     strategy: createVmRunStrategy({ driver: host.driver, local }),
-    offer: () => accelerators && { accelerators, images: cache.list().slice(0, maxAnnounced) },
+    offer: () =>
+      hasLooked ? { accelerators: host.accelerators(), images: cache.list().slice(0, maxAnnounced) } : null,
 
     async look() {
       const missing = host.missing();
       if (missing !== null) return missing;
-      const [{ accelerator, bootMilliseconds, words }] = await Promise.all([host.probe(false), cache.scan()]);
-      if (accelerator === null) return words.join('. ');
-      const others = (['kvm', 'tcg'] as const).filter(
-        (one) => one !== accelerator && bootMilliseconds[one] !== null,
-      );
-      accelerators = [accelerator, ...others];
-      return null;
+      const [{ accelerator, words }] = await Promise.all([host.probe(false), cache.scan()]);
+      hasLooked = accelerator !== null;
+      return hasLooked ? null : words.join('. ');
     },
 
     close: () => host.driver.close(),

@@ -96,6 +96,7 @@ export async function startRemoteAgent(options: RemoteAgentOptions): Promise<Rem
       accelerators: offer?.accelerators ?? [],
       images: offer?.images ?? [],
       fetchesImages: offer !== null && imageCacheBytes > 0,
+      imageCacheBytes,
     };
   }
   const hello = { contract: agentContractVersion, version, installation, capacity: capacityWith(null) };

@@ -108,20 +108,21 @@ export function createServer({ config, logger, onLost }: ServerOptions): Server 
     const requests = createRequests({ db, bus, jobs, vms, limits: config.requests, logger });
     stack.defer(requests.stop);
 
-    const capacity: AgentCapacity = {
+    const capacityNow = (): AgentCapacity => ({
       slots: { jobs: config.maxConcurrentJobs, vms: config.maxConcurrentVms, requests: config.agentSlots },
       cpus: availableParallelism(),
       memoryMib: Math.floor(totalmem() / 2 ** 20),
-      accelerators: [],
+      accelerators: execution.hypervisor.accelerators(),
       // Those of the server are its own.
       images: [],
       fetchesImages: false,
-    };
-    const agentId = await agents.helloHere(agentName, { version, capacity });
+      imageCacheBytes: null,
+    });
+    const agentId = await agents.helloHere(agentName, { version, capacity: capacityNow() });
     const agent = createAgent({
       name: agentName,
-      capacity: () => Promise.resolve(capacity),
-      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [], fetchesImages: false }),
+      capacity: () => Promise.resolve(capacityNow()),
+      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [], bringsUpTo: 0 }),
       lease: heldForEver,
       times: lease,
       execution: execution.manager,

@@ -28,8 +28,21 @@ export const AgentCapacity = z.strictObject({
     .max(1000)
     .describe('That it has; the server’s own agent has those of the server'),
   fetchesImages: z.boolean().default(false).describe('It brings those that it lacks from the server'),
+  imageCacheBytes: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe('The room for images that it brings: a larger one it does not bring; null: it did not say'),
 });
 export type AgentCapacity = z.infer<typeof AgentCapacity>;
+
+/** The largest image that an agent brings, in bytes; 0: none; Infinity: it is of before, and did not say. */
+export const largestBrought = ({
+  fetchesImages,
+  imageCacheBytes,
+}: Pick<AgentCapacity, 'fetchesImages' | 'imageCacheBytes'>): number =>
+  fetchesImages ? (imageCacheBytes ?? Infinity) : 0;
 
 /**
  * online: it takes work · draining: it is to take no more, by a person's wish or because it is about to end · offline: it

@@ -5,6 +5,7 @@ import {
   agentContractVersion,
   AgentId,
   CodedError,
+  largestBrought,
   type Agent,
   type AgentHello,
   type AgentReport,
@@ -48,6 +49,7 @@ const noCapacity: AgentCapacity = {
   accelerators: [],
   images: [],
   fetchesImages: false,
+  imageCacheBytes: null,
 };
 
 function capacityOf(row: AgentRow): AgentCapacity | null {
@@ -212,11 +214,12 @@ export function createAgents({ db, lease }: AgentsDeps) {
           'AGENT_REVOKED',
           `the token of agent ${row.name} was revoked: it takes no more work`,
         );
+      const capacity = capacityOf(row) ?? noCapacity;
       return {
         id: AgentId.parse(row.id),
         name: row.name,
-        images: capacityOf(row)?.images ?? [],
-        fetchesImages: capacityOf(row)?.fetchesImages ?? false,
+        images: capacity.images,
+        bringsUpTo: largestBrought(capacity),
         mayTake: row.live && !row.draining && !row.leaving,
       };
     },

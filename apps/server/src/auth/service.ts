@@ -30,8 +30,8 @@ export interface AgentPrincipal {
   id: AgentId;
   name: string;
   images: readonly ImageCopy[];
-  /** It brings images that it lacks. */
-  fetchesImages: boolean;
+  /** The largest image that it brings when it lacks it, in bytes; 0: it brings none. */
+  bringsUpTo: number;
   /** It has a lease, and nobody wants it to drain. */
   mayTake: boolean;
 }

@@ -22,7 +22,7 @@ export type { AgentNewsBoard } from './agent-news.ts';
 export interface AgentHandlerDependencies {
   agents: Agents;
   jobs: Jobs;
-  vms: Pick<Vms, 'images'>;
+  vms: Pick<Vms, 'images' | 'host'>;
   requests: Pick<Requests, 'unwanted'>;
   news: AgentNewsBoard;
 }
@@ -85,7 +85,11 @@ export function createAgentHandlers({
   const apiOf = (context: RequestContext) => jobs.agentApi({ ...workerOf(context), isHere: false });
 
   return {
-    listAgents: async () => ({ agents: await agents.list() }),
+    listAgents: async () => {
+      // What the server's own agent can start machines with is announced when it is known; a person wants to see it.
+      vms.host.look();
+      return { agents: await agents.list() };
+    },
     addAgent: ({ body }, { actor }) => agents.add(actor, body),
     drainAgent: async ({ params }, { actor }) => ({
       agent: await agents.setDraining(actor, params.agentId, true),

@@ -26,7 +26,8 @@ const isThere = findProgram('qemu-system-x86_64') !== null && (await findSmallGu
 
 const capacity: AgentCapacity = {
   slots: { jobs: 10, vms: 0, requests: 1 },
-  ...{ cpus: 8, memoryMib: 1024, accelerators: ['tcg'], images: [], fetchesImages: true },
+  ...{ cpus: 8, memoryMib: 1024, accelerators: ['tcg'], images: [] },
+  ...{ fetchesImages: true, imageCacheBytes: 1024 ** 3 },
 };
 
 /** One form of the contract, and the way around it. */

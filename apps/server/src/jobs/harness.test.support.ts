@@ -96,7 +96,14 @@ export async function startCockpit(
   const agents = createAgents({ db, lease });
   const capacity: AgentCapacity = {
     slots: { jobs: maxConcurrentJobs, vms: 50, requests: 4 },
-    ...{ cpus: 64, memoryMib: 65_536, accelerators: [], images: [], fetchesImages: false },
+    ...{
+      cpus: 64,
+      memoryMib: 65_536,
+      accelerators: [],
+      images: [],
+      fetchesImages: false,
+      imageCacheBytes: null,
+    },
   };
   const agentId = await agents.helloHere(agentName, { version: 'test', capacity });
   const jobs = createJobs({
@@ -133,7 +140,7 @@ export async function startCockpit(
     agent = createAgent({
       name: agentName,
       capacity: () => Promise.resolve(capacity),
-      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [], fetchesImages: false }),
+      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [], bringsUpTo: 0 }),
       lease: heldForEver,
       times: lease,
       execution,
@@ -188,7 +195,7 @@ export async function startCockpit(
   }
 
   return {
-    apiOf: (name) => jobs.agentApi({ id: null, name, isHere: true, images: [], fetchesImages: false }),
+    apiOf: (name) => jobs.agentApi({ id: null, name, isHere: true, images: [], bringsUpTo: 0 }),
     ...{ db, bus, jobs, directory: home.path, runsDirectory, bugs, startAgent, stopAgent, events, when },
     run: async (command, change = {}) => (await jobs.submit(owner, { command, ...change })).job,
     bytes: async (jobId, ...streams) =>

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { FreePlaces, ImageCopy, Job, JobSubmission } from '@vmo/contract';
+import type { FreePlaces, ImageCopy, Job, JobSubmission, NeededImage } from '@vmo/contract';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
@@ -106,9 +106,11 @@ describe('the queue', () => {
     const here = await queue('here/jobs');
     const any = await queue('any/jobs');
     const named = await queue('@b/jobs');
-    const copyOf = (name: string) => ({ name, sha256: createHash('sha256').update(name).digest('hex') });
+    const copyOf = (name: string) => ({
+      ...{ name, sha256: createHash('sha256').update(name).digest('hex'), sizeBytes: 1000 },
+    });
     const [one, two, three] = [copyOf('alpine.qcow2'), copyOf('debian.qcow2'), copyOf('third')];
-    const needs = (...images: ImageCopy[]) =>
+    const needs = (...images: NeededImage[]) =>
       queue(queueOf({ takers: { who: 'any' }, place: 'requests', images }));
     const [alpine, debian, both] = [await needs(one), await needs(two), await needs(one, three)];
     const take = async (
@@ -116,9 +118,9 @@ describe('the queue', () => {
       isHere: boolean,
       images: ImageCopy[],
       free: Partial<FreePlaces>,
-      fetchesImages = false,
+      bringsUpTo = 0,
     ) => {
-      const api = cockpit.jobs.agentApi({ id: null, name, isHere, images, fetchesImages });
+      const api = cockpit.jobs.agentApi({ id: null, name, isHere, images, bringsUpTo });
       return (await api.claim({ ...freeJobs(0), ...free })).map(({ id }) => id);
     };
     expect(await take('c', false, [], { vms: 5, requests: 5 })).toEqual([]);
@@ -128,7 +130,10 @@ describe('the queue', () => {
     expect(await take('b', false, [two], { jobs: 5, requests: 1 })).toEqual(
       expect.arrayContaining([named, debian]),
     );
-    expect(await take('c', false, [], { requests: 5 }, true)).toEqual([both]);
+    // One of the two is larger than what it brings, until it has that one.
+    expect(await take('c', false, [], { requests: 5 }, 999)).toEqual([]);
+    expect(await take('c', false, [one], { requests: 5 }, 999)).toEqual([]);
+    expect(await take('c', false, [one], { requests: 5 }, 1000)).toEqual([both]);
     const last = await needs(three);
     expect(await take('local', true, [], { jobs: 5, requests: 5 })).toEqual([here, last]);
   });

@@ -1,4 +1,4 @@
-import type { AgentId, FreePlaces, ImageCopy, PlaceKind } from '@vmo/contract';
+import type { AgentId, FreePlaces, ImageCopy, NeededImage, PlaceKind } from '@vmo/contract';
 
 /**
  * Who may take a job: the server's own agent, where its directories and machines are; any agent; or one by its name.
@@ -10,7 +10,7 @@ export interface Placement {
   takers: Takers;
   place: PlaceKind;
   /** The agent must have these, or bring them. */
-  images?: readonly ImageCopy[];
+  images?: readonly NeededImage[];
   cpus?: number;
   memoryMib?: number;
 }
@@ -23,37 +23,43 @@ export interface Taker {
   /** It lives in the server's own process, and has every image of the server. */
   isHere: boolean;
   images: readonly ImageCopy[];
-  /** It brings images that it lacks. */
-  fetchesImages: boolean;
+  /** The largest image that it brings when it lacks it, in bytes; 0: it brings none. */
+  bringsUpTo: number;
 }
 
 const ownerOf = (takers: Takers) => (takers.who === 'agent' ? `@${takers.name}` : takers.who);
 
+const wordOf = ({ name, sha256, sizeBytes }: NeededImage) => `${name}@${sha256}@${String(sizeBytes)}`;
+
 /** Jobs of one queue can be taken by the same agents. Names of agents and images contain neither `/` nor `@`. */
 export function queueOf({ takers, place, images = [] }: Placement): string {
-  return [ownerOf(takers), place, ...images.map(({ name, sha256 }) => `${name}@${sha256}`)].join('/');
+  return [ownerOf(takers), place, ...images.map(wordOf)].join('/');
 }
 
-/** Back from the column. A queue that is none of ours can be taken by nobody. */
-export function parseQueue(queue: string): { owner: string; place: PlaceKind; images: ImageCopy[] } {
+/**
+ * Back from the column. A queue that is none of ours can be taken by nobody; images in one of before have no size, so they
+ * fit everywhere.
+ */
+export function parseQueue(queue: string): { owner: string; place: PlaceKind; images: NeededImage[] } {
   const [owner = '', place = '', ...images] = queue.split('/');
   return {
     owner,
     place: isPlace(place) ? place : 'jobs',
     images: images.map((image) => {
-      const [name = '', sha256 = ''] = image.split('@');
-      return { name, sha256 };
+      const [name = '', sha256 = '', size = '0'] = image.split('@');
+      return { name, sha256, sizeBytes: Number(size) };
     }),
   };
 }
 
 /** Whether an agent has these images, whatever they are called there, or will have them when it needs them. */
 export function canHave(
-  { isHere, images, fetchesImages }: Pick<Taker, 'isHere' | 'images' | 'fetchesImages'>,
-  wanted: readonly ImageCopy[],
+  { isHere, images, bringsUpTo }: Pick<Taker, 'isHere' | 'images' | 'bringsUpTo'>,
+  wanted: readonly NeededImage[],
 ): boolean {
   const has = ({ sha256 }: ImageCopy) => images.some((image) => image.sha256 === sha256);
-  return isHere || fetchesImages || wanted.every(has);
+  const brings = ({ sizeBytes }: NeededImage) => bringsUpTo > 0 && sizeBytes <= bringsUpTo;
+  return isHere || wanted.every((image) => has(image) || brings(image));
 }
 
 /** As a submission names it. */

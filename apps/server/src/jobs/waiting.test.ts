@@ -3,8 +3,9 @@ import type { FleetMember } from '../agents/index.ts';
 import { queueOf } from './queue.ts';
 import { whyWaiting } from './waiting.ts';
 
-const alpine = { name: 'alpine.qcow2', sha256: 'a'.repeat(64) };
-const debian = { name: 'debian.qcow2', sha256: 'd'.repeat(64) };
+const gib = 1024 ** 3;
+const alpine = { name: 'alpine.qcow2', sha256: 'a'.repeat(64), sizeBytes: gib };
+const debian = { name: 'debian.qcow2', sha256: 'd'.repeat(64), sizeBytes: 3 * gib };
 const ofImages = (...images: (typeof alpine)[]) =>
   queueOf({ takers: { who: 'any' }, place: 'requests', images });
 
@@ -14,7 +15,8 @@ function member(change: Partial<FleetMember> = {}): FleetMember {
     busy: { jobs: 0, vms: 0, requests: 0 },
     capacity: {
       slots: { jobs: 2, vms: 3, requests: 2 },
-      ...{ cpus: 4, memoryMib: 1024, accelerators: ['tcg'], images: [alpine], fetchesImages: false },
+      ...{ cpus: 4, memoryMib: 1024, accelerators: ['tcg'], images: [alpine] },
+      ...{ fetchesImages: false, imageCacheBytes: null },
     },
     ...change,
   };
@@ -25,7 +27,10 @@ const job = (queue: string, needs: Partial<{ need_cpus: number; need_memory_mib:
   ...needs,
 });
 const noRequests = { capacity: { ...member().capacity, slots: { jobs: 2, vms: 3, requests: 0 } } };
-const fetching = { capacity: { ...member().capacity, fetchesImages: true } };
+const bringing = (imageCacheBytes: number | null) => ({
+  capacity: { ...member().capacity, fetchesImages: true, imageCacheBytes },
+});
+const fetching = bringing(null);
 const busy = (jobs: number, vms = 0, requests = 0) => ({ busy: { jobs, vms, requests } });
 
 it.each([
@@ -83,6 +88,24 @@ it.each([
     job(ofImages(debian)),
     [far(fetching), far()],
     'waiting for an agent to take it',
+  ],
+  [
+    'the image has room in the cache of one of them',
+    job(ofImages(debian)),
+    [far(bringing(2 * gib)), far(bringing(3 * gib))],
+    'waiting for an agent to take it',
+  ],
+  [
+    'the image is too large for their caches',
+    job(ofImages(debian)),
+    [far(bringing(2 * gib)), far()],
+    'waiting for an agent that has the image debian.qcow2: debian.qcow2 has 3 GiB, and agents bring 2 GiB at most (VMO_IMAGE_CACHE_GIB)',
+  ],
+  [
+    'one of the images is too large, and the other is there',
+    job(ofImages(alpine, debian)),
+    [far(bringing(2 * gib))],
+    'waiting for an agent that has the images alpine.qcow2 and debian.qcow2: debian.qcow2 has 3 GiB, and agents bring 2 GiB at most (VMO_IMAGE_CACHE_GIB)',
   ],
   [
     'nobody is large enough',

@@ -1,5 +1,6 @@
-import type { PlaceKind, Slots } from '@vmo/contract';
+import { largestBrought, type NeededImage, type PlaceKind, type Slots } from '@vmo/contract';
 import type { FleetMember } from '../agents/index.ts';
+import { sizeInWords } from '../kernel/words.ts';
 import { canHave, parseQueue } from './queue.ts';
 import type { JobRow } from './repository.ts';
 
@@ -13,6 +14,17 @@ const sum = (members: readonly FleetMember[], count: (member: FleetMember) => nu
   members.reduce((total, member) => total + count(member), 0);
 
 const hasMachine = (slots: Slots, busy: Slots) => slots.vms === 0 || busy.vms + busy.requests < slots.vms;
+
+/** None of these agents has these images, nor brings them. */
+function whyNoImage(members: readonly FleetMember[], images: readonly NeededImage[]): string {
+  const names = images.map(({ name }) => name).join(' and ');
+  const waits = `waiting for an agent that has the image${images.length === 1 ? '' : 's'} ${names}`;
+  const limit = Math.max(...members.map(({ capacity }) => largestBrought(capacity)));
+  const tooLarge = images.find(({ sizeBytes }) => limit > 0 && sizeBytes > limit);
+  return tooLarge
+    ? `${waits}: ${tooLarge.name} has ${sizeInWords(tooLarge.sizeBytes)}, and agents bring ${sizeInWords(limit)} at most (VMO_IMAGE_CACHE_GIB)`
+    : waits;
+}
 
 /** Why nobody has taken this job yet, in the words of the history. */
 export function whyWaiting(
@@ -38,11 +50,10 @@ export function whyWaiting(
       ? 'waiting: what it is made of is on the server alone, whose own agent takes no requests'
       : `waiting for an agent that takes ${place}`;
   }
-  const able = willing.filter(({ isHere, capacity }) => canHave({ isHere, ...capacity }, images));
-  if (able.length === 0) {
-    const names = images.map(({ name }) => name).join(' and ');
-    return `waiting for an agent that has the image${images.length === 1 ? '' : 's'} ${names}`;
-  }
+  const able = willing.filter(({ isHere, capacity }) =>
+    canHave({ isHere, images: capacity.images, bringsUpTo: largestBrought(capacity) }, images),
+  );
+  if (able.length === 0) return whyNoImage(willing, images);
   const large = able.filter(
     ({ capacity }) => row.need_memory_mib <= capacity.memoryMib && row.need_cpus <= capacity.cpus,
   );

@@ -149,7 +149,11 @@ describe.skipIf(!isThere)('simulation requests on another machine', () => {
         },
         { timeoutMs: 20_000 },
       );
-      expect(capacity).toMatchObject({ slots: { vms: 50, requests: 2 }, fetchesImages: true });
+      expect(capacity).toMatchObject({
+        slots: { vms: 50, requests: 2 },
+        fetchesImages: true,
+        ...{ imageCacheBytes: 20 * 1024 ** 3, accelerators: expect.arrayContaining(['tcg']) as string[] },
+      });
       expect(await listed(join(storage, 'images'))).toEqual(
         capacity.images.map(({ name, sha256 }) => `${sha256}-${name}`).sort(),
       );

@@ -350,4 +350,19 @@ describe.skipIf(!isThere)('simulation requests', () => {
     expect((await ask('text/html,*/*;q=0.8')).headers.get('content-type')).toContain('text/html');
     expect((await fetch(`${server.url}/requests`)).status).toBe(401);
   });
+
+  it('are taken by an agent of the server that says what it starts machines with', async () => {
+    const accelerators = await until(
+      'its accelerators',
+      async () => {
+        const { agents } = await server.client.call('listAgents');
+        const own = agents.find(({ kind }) => kind === 'local')?.capacity?.accelerators ?? [];
+        return own.length > 0 && own;
+      },
+      { timeoutMs: 30_000 },
+    );
+    const { host } = await server.client.call('getVmHost');
+    expect(accelerators[0]).toBe(host.accelerator);
+    expect(accelerators).toContain('tcg');
+  });
 });

@@ -1,6 +1,7 @@
 import { CodedError, DiskId, isVmLive, VmResize, type VmId } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Machine } from '@vmo/hypervisor';
+import { sizeInWords } from '../kernel/words.ts';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import type { Jobs } from '../jobs/index.ts';
@@ -14,7 +15,6 @@ import { toMachineDisk } from './plan.ts';
 import * as repository from './repository.ts';
 import type { MachineRow } from './repository.ts';
 import type { Telling } from './telling.ts';
-import { sizeInWords } from './words.ts';
 
 const AttachRequest = z.object({ diskId: DiskId, readOnly: z.boolean() });
 const DetachRequest = z.object({ diskId: DiskId });

@@ -80,6 +80,7 @@ export async function startDatacenter(options: {
     storage,
     images: { ...images, ...options.images?.(images) },
     inspect: ({ path, format }) => images.inspectImage(path, format),
+    accelerators: () => [],
     probe: options.probe ?? (() => Promise.resolve(nothingTried)),
     missing: options.missing ?? (() => null),
     smallGuest: {
@@ -93,7 +94,14 @@ export async function startDatacenter(options: {
   const configDirectory = join(home.path, 'vm_configs');
   const capacity: AgentCapacity = {
     slots: { jobs: 10, vms: options.slots ?? 50, requests: 4 },
-    ...{ cpus: 64, memoryMib: 65_536, accelerators: [], images: [], fetchesImages: false },
+    ...{
+      cpus: 64,
+      memoryMib: 65_536,
+      accelerators: [],
+      images: [],
+      fetchesImages: false,
+      imageCacheBytes: null,
+    },
   };
 
   async function assemble() {
@@ -131,7 +139,7 @@ export async function startDatacenter(options: {
     const agent: Agent = createAgent({
       ...{ name: 'test', lease: heldForEver, times: lease, environment: {}, cancelGraceMs: 1_000 },
       capacity: () => Promise.resolve(capacity),
-      api: jobs.agentApi({ id: agentId, name: 'test', isHere: true, images: [], fetchesImages: false }),
+      api: jobs.agentApi({ id: agentId, name: 'test', isHere: true, images: [], bringsUpTo: 0 }),
       defaultDirectory: null,
       execution: createExecutionManager([options.strategy(driver)]),
       runsDirectory: join(home.path, 'runs'),

@@ -96,6 +96,11 @@ export function createHost({ hypervisor, images, listOurs, logger }: HostDeps) {
   }
 
   return {
+    /** What is not known yet is being found out from now on, in the background. */
+    look() {
+      if (!known && failure === null) begin(false);
+    },
+
     /** Almost at once: what is not known yet, nor remembered, is being tried in the background. */
     async get(): Promise<VmHost> {
       if (!known && failure === null) {

@@ -20,6 +20,8 @@ export interface Hypervisor {
   inspect(image: ImageChain): Promise<Pick<ImageInfo, 'virtualBytes'>>;
   /** What this host can do. Remembered: only the first time, and with `again`, it is tried, which takes seconds. */
   probe(again: boolean): Promise<HostCapabilities>;
+  /** What guests can be started with here, best first; empty as long as nobody has asked for what this host can do. */
+  accelerators(): string[];
   /** What to install before any machine can run; null: it is there. A look at a few files. */
   missing(): string | null;
   smallGuest: {

@@ -80,6 +80,8 @@ const shownOperations = 200;
 export interface Vms {
   host: {
     get(): Promise<VmHost>;
+    /** Finds out what this host can do, in the background, unless that is known. */
+    look(): void;
     tryAgain(): Promise<VmHost>;
     metrics(query: z.output<typeof MetricsQuery>): Promise<z.output<typeof HostMetricsPage>>;
   };
@@ -252,7 +254,7 @@ export function createVms(deps: VmsDeps): Vms {
   }
 
   return {
-    host: { get: host.get, tryAgain: host.tryAgain, metrics: metrics.readHost },
+    host: { get: host.get, look: host.look, tryAgain: host.tryAgain, metrics: metrics.readHost },
     list: show.list,
     get: show.vm,
     create: service.create,

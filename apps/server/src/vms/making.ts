@@ -3,6 +3,7 @@ import { chmod, copyFile, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, isVmLive, VmId, type VmId as Id } from '@vmo/contract';
 import type { Database } from '@vmo/db';
+import { sizeInWords } from '../kernel/words.ts';
 import type { Kysely } from 'kysely';
 import { z } from 'zod';
 import { requireReady } from './attaching.ts';
@@ -16,7 +17,6 @@ import { keepRequest } from './operations-repository.ts';
 import * as repository from './repository.ts';
 import { listFilesOf } from './snapshots-repository.ts';
 import type { Telling } from './telling.ts';
-import { sizeInWords } from './words.ts';
 
 const CreateRequest = z.object({ smallGuest: z.boolean().default(false) });
 const CloneRequest = z.union([

@@ -27,6 +27,18 @@ export interface HostCapabilities {
   probedAt: Date;
 }
 
+/** Best first. */
+export function acceleratorsOf({
+  accelerator,
+  bootMilliseconds,
+}: Pick<HostCapabilities, 'accelerator' | 'bootMilliseconds'>): string[] {
+  if (accelerator === null) return [];
+  const others = (['kvm', 'tcg'] as const).filter(
+    (one) => one !== accelerator && bootMilliseconds[one] !== null,
+  );
+  return [accelerator, ...others];
+}
+
 export interface ProbeOptions {
   /** A path or a name; default: what distributions call it. */
   qemuBinary?: string | undefined;

@@ -2,7 +2,7 @@ import type { ProcessTable } from '@vmo/execution';
 import { availableParallelism, totalmem } from 'node:os';
 import type { Driver, LadderTimes } from '../driver.ts';
 import { openStorage, type Storage } from '../images/storage.ts';
-import { probeHost, type HostCapabilities } from '../probe/probe.ts';
+import { acceleratorsOf, probeHost, type HostCapabilities } from '../probe/probe.ts';
 import { findProgram } from '../program.ts';
 import { createQemuDriver } from './driver.ts';
 
@@ -33,6 +33,8 @@ export interface QemuHost {
   storage(): Promise<Storage>;
   /** What this host can do. Remembered: only the first time, and with `again`, it is tried, which takes seconds. */
   probe(again: boolean): Promise<HostCapabilities>;
+  /** What guests can be started with here, best first; empty as long as nobody has asked for what this host can do. */
+  accelerators(): string[];
   /** What to install before any machine can run; null: it is there. A look at a few files. */
   missing(): string | null;
 }
@@ -42,6 +44,7 @@ export function createQemuHost(options: QemuHostOptions): QemuHost {
   const { storageDirectory, cacheDirectory, qemuBinary, accelerator, dryRun = false } = options;
   let opened: Promise<Storage> | null = null;
   let known: Promise<HostCapabilities> | null = null;
+  let latest: HostCapabilities | null = null;
 
   /** A storage that cannot be opened now may be there the next time. */
   function storage(): Promise<Storage> {
@@ -70,6 +73,7 @@ export function createQemuHost(options: QemuHostOptions): QemuHost {
     if (again) known = null;
     known ??= tryHost(again)
       .then((found) => {
+        latest = found;
         // What was missing may be installed by the next time.
         if (!found.accelerator) known = null;
         return found;
@@ -84,6 +88,7 @@ export function createQemuHost(options: QemuHostOptions): QemuHost {
   return {
     storage,
     probe,
+    accelerators: () => (latest ? acceleratorsOf(latest) : []),
     driver: createQemuDriver({
       storage,
       host: () => probe(false),

@@ -14,8 +14,10 @@ it('F8: a job that fills the disk of the spool fails with that reason, and the o
   await using server = await startTestServer();
   await using disk = await mountTmpfs(join(server.dataDirectory, 'runs'), 8);
   const go = join(server.startDirectory, 'go');
+  const whenFull = join(server.startDirectory, 'full');
+  // The block that holds its first line has room for the second one: so it can write while nobody gets another block.
   const other = await submit(server, {
-    command: `echo before; until [ -e '${go}' ]; do sleep 0.05; done; echo after`,
+    command: `echo before; until [ -e '${whenFull}' ]; do sleep 0.05; done; echo meanwhile; until [ -e '${go}' ]; do sleep 0.05; done; echo after`,
   });
   await reached(server, other, 'running');
   await until('its first line', async () => (await storedText(server, other.id, 'stdout')) === 'before\n');
@@ -25,6 +27,11 @@ it('F8: a job that fills the disk of the spool fails with that reason, and the o
   const full = await readiness(server);
   figures['/readyz'] = `${full.status} ${full.text}`;
   const words = await storedText(server, greedy.id, 'stderr');
+  await writeFile(whenFull, '');
+  await until(
+    'the line that the other writes meanwhile',
+    async () => (await storedText(server, other.id, 'stdout')) === 'before\nmeanwhile\n',
+  );
   const late = await ended(server, await submit(server, { command: 'echo late' }));
   figures['job on the full disk'] = `${late.status}: ${late.reason ?? 'no reason'}`;
 
@@ -35,7 +42,7 @@ it('F8: a job that fills the disk of the spool fails with that reason, and the o
   figures['works again after'] = `${(elapsed() / 1000).toFixed(2)} s`;
   await writeFile(go, '');
   expect((await ended(server, other)).status).toBe('done');
-  expect(await storedText(server, other.id, 'stdout')).toBe('before\nafter\n');
+  expect(await storedText(server, other.id, 'stdout')).toBe('before\nmeanwhile\nafter\n');
   expect(next.status).toBe('done');
   expect(await storedText(server, next.id, 'stdout')).toBe('again\n');
   expect(failed).toMatchObject({ status: 'failed', exitCode: 1 });

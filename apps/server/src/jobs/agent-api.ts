@@ -79,15 +79,11 @@ const leftOutWords = (row: JobRow): string[] =>
  * The server's side of the agent contract, for any agent. Every write checks agent and fence under the lock on the job's
  * row.
  */
-export function createAgentApi({
-  db,
-  log,
-  service,
-  hosts,
-  secrets,
-  artifacts,
-  agents,
-}: AgentApiDeps): (taker: Taker) => AgentApi {
+export function createAgentApi({ db, log, service, hosts, secrets, artifacts, agents }: AgentApiDeps): {
+  of: (taker: Taker) => AgentApi;
+  /** Nobody writes to the log of this job any more, or somebody else does. */
+  forget: (jobId: JobId) => void;
+} {
   const ends = new Map<JobId, Written>();
   const claim = createClaims(db);
 
@@ -339,5 +335,5 @@ export function createAgentApi({
       },
     };
   }
-  return apiFor;
+  return { of: apiFor, forget: (jobId) => ends.delete(jobId) };
 }

@@ -148,12 +148,19 @@ export function createJobs(deps: JobsDeps): Jobs {
       }),
     onError: deps.onMarksError,
   });
+  const agentApi = createAgentApi({
+    ...{ db, log, service, secrets, artifacts },
+    hosts: deps.hosts,
+    agents: deps.agents,
+  });
   const stopListening = [
     bus.on('job:appended', ({ jobId }) => {
       marks.appended(jobId);
     }),
     bus.on('job:changed', (job) => {
       if (isFinal(job.status)) marks.finished(job);
+      // Also where its agent does not end it: it lapsed, or gave the job back.
+      if (isFinal(job.status) || job.agent === null) agentApi.forget(job.id);
     }),
   ];
   return {
@@ -181,11 +188,7 @@ export function createJobs(deps: JobsDeps): Jobs {
     find: async (jobId, query) => findInLog(db, threads, await service.find(jobId), query),
     marks: async (jobId) => marks.get(await service.find(jobId)),
     terminal: createTerminalService({ db, service, terminals: deps.terminals }),
-    agentApi: createAgentApi({
-      ...{ db, log, service, secrets, artifacts },
-      hosts: deps.hosts,
-      agents: deps.agents,
-    }),
+    agentApi: agentApi.of,
     sweepLapsed: createSweep({ db, log, service, agents: deps.agents }),
     async keepPartitions() {
       await artifacts.clean(deps.eventRetentionDays, (ids) => filterKnown(db, ids));

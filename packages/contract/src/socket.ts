@@ -80,7 +80,8 @@ export const socketCommands = {
   },
   'job:ack': {
     permission: 'jobs:read',
-    summary: 'Everything up to seq has been processed (flow control)',
+    summary:
+      'Everything up to seq has been processed. Whoever acknowledges is never sent far ahead of it, and hears `job:skipped` when it falls behind; whoever never does gets everything, as fast as its connection takes it',
     payload: z.strictObject({ jobId: JobId, seq }),
     answer: empty,
   },
@@ -163,7 +164,8 @@ export const socketFacts = {
   'job:done': { summary: 'The end of a job, after its last `job:log`', payload: JobDone },
   'job:status': { summary: 'The row of a job, whenever it changes', payload: Job },
   'job:skipped': {
-    summary: 'This browser fell behind: these events were not sent and can be fetched',
+    summary:
+      'This socket, which acknowledges, fell behind: these events were not sent and can be fetched. History is never skipped',
     payload: JobSkipped,
   },
   'job:control': {

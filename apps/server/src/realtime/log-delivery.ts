@@ -28,7 +28,7 @@ export interface LogDeliveryOptions {
  * Nothing is queued here. What cannot be sent at once is read from the database when it can, which works because
  * events are told only after they are stored. A reader that acknowledges gets at most `ackWindow` ahead of itself;
  * when the live end has run away from it by more than that, it is told what it missed instead. A reader that
- * never acknowledges gets everything, as fast as its transport takes it.
+ * never acknowledges gets everything, as fast as its transport takes it: a plain client would not know of a gap.
  */
 export class LogDelivery {
   readonly #options: LogDeliveryOptions;

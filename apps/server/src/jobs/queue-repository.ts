@@ -114,15 +114,12 @@ export async function assign(db: Db, chosen: ReadonlyMap<string, string>): Promi
   return rows;
 }
 
-export interface Waiting {
-  id: string;
-  /** From 1, among the jobs that the same agents could take. */
-  place: number;
-}
-
-/** Where these pending jobs stand. Reads the whole queue: some 10 ms for ten thousand waiting jobs. */
-export async function selectPlaces(db: Db, jobIds: readonly string[]): Promise<Waiting[]> {
-  const { rows } = await sql<Waiting>`
+/**
+ * All pending jobs, of each queue in the order in which they are to be taken. Reads the whole queue: 3 ms for a thousand
+ * waiting jobs. Their numbers are sorted alone: with the names of the queues, which are long, it took twice as long.
+ */
+export async function selectOrder(db: Db): Promise<string[][]> {
+  const { rows } = await sql<{ ids: string }>`
     with busy as (
       select created_by, count(*) as jobs
       from jobs
@@ -136,8 +133,6 @@ export async function selectPlaces(db: Db, jobIds: readonly string[]): Promise<W
       left join busy using (created_by)
       where status = 'pending'
     )
-    select id, place::integer
-    from (select id, row_number() over (partition by queue order by rank, turn, id) as place from turns) as placed
-    where id = any(${[...jobIds]}::uuid[])`.execute(db);
-  return rows;
+    select string_agg(id::text, ',' order by rank, turn, id) as ids from turns group by queue`.execute(db);
+  return rows.map(({ ids }) => ids.split(','));
 }

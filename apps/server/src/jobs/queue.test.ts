@@ -57,6 +57,25 @@ describe('the queue', () => {
     expect(taken).toEqual([urgent, other, first, second, third, idle].map(({ id }) => id));
   });
 
+  it('has those behind move up as soon as one is taken, cancelled or held', async () => {
+    const [first, second, third, last] = [
+      await submit('anna'),
+      await submit('anna'),
+      await submit('anna'),
+      await submit('anna'),
+    ];
+    const placeOfLast = async () => (await cockpit.jobs.get(last.id)).place;
+    expect(await placeOfLast()).toBe(4);
+    expect(await takeOne()).toBe(first.id);
+    expect(await placeOfLast()).toBe(3);
+    await cockpit.jobs.cancel(owner, second.id);
+    expect(await placeOfLast()).toBe(2);
+    await cockpit.jobs.setHold(owner, third.id, true);
+    expect(await placeOfLast()).toBe(1);
+    await cockpit.jobs.setHold(owner, third.id, false);
+    expect(await placeOfLast()).toBe(2);
+  });
+
   it('lets who has more under way wait for the others', async () => {
     for (let turn = 0; turn < 3; turn++) await submit('anna');
     for (let turn = 0; turn < 3; turn++) await takeOne();

@@ -21,7 +21,7 @@ import type { Bus } from '../kernel/bus.ts';
 import { newId } from '../kernel/ids.ts';
 import { packLines, type Log } from './log.ts';
 import { agentOf, type Placement, type Takers } from './queue.ts';
-import { selectPlaces } from './queue-repository.ts';
+import { createPlaces } from './places.ts';
 import type { Secrets } from './secrets.ts';
 import { forgetProgress, insertPlan } from './plans-repository.ts';
 import { whyWaiting } from './waiting.ts';
@@ -87,6 +87,7 @@ export type JobService = ReturnType<typeof createJobService>;
 
 export function createJobService(deps: JobServiceDeps) {
   const { db, bus, log, secrets } = deps;
+  const places = createPlaces(db);
 
   function tellEvents(jobId: JobId, events: readonly JobEvent[]): void {
     if (events.length > 0) bus.emit('job:appended', { jobId, events });
@@ -96,6 +97,8 @@ export function createJobService(deps: JobServiceDeps) {
   async function tell({ row, events }: Outcome): Promise<Job> {
     const jobId = JobId.parse(row.id);
     tellEvents(jobId, events);
+    // One that runs has left the queue before, and each of its steps is told.
+    if (row.status !== 'running') places.changed();
     // Before anything is counted for its words: most jobs wait for nothing but this.
     if (row.status === 'pending') bus.emit('job:pending', { jobId });
     const job = await explainOne(row);
@@ -107,8 +110,7 @@ export function createJobService(deps: JobServiceDeps) {
   async function explain(rows: readonly JobRow[]): Promise<Job[]> {
     const waiting = rows.filter(({ status }) => status === 'pending').map(({ id }) => id);
     if (waiting.length === 0) return rows.map(toJob);
-    const [fleet, places] = await Promise.all([deps.fleet(), selectPlaces(db, waiting)]);
-    const placeOf = new Map(places.map(({ id, place }) => [id, place]));
+    const [fleet, placeOf] = await Promise.all([deps.fleet(), places.of(waiting)]);
     return rows.map((row) => {
       const job = toJob(row);
       if (job.status !== 'pending') return job;

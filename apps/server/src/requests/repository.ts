@@ -9,7 +9,7 @@ import {
   type SimulationRequest,
 } from '@vmo/contract';
 import type { Database } from '@vmo/db';
-import { sql, type Kysely } from 'kysely';
+import { sql, type Kysely, type RawBuilder } from 'kysely';
 import { z } from 'zod';
 
 type Db = Kysely<Database>;
@@ -88,6 +88,8 @@ const Submission = z.object({
   commands: z.union([z.string(), z.array(z.unknown())]),
   keep_on_failure: z.boolean(),
 });
+// Made once: zod writes a parser for each schema, which takes longer than to parse a row.
+const PlanWithoutFiles = RunPlan.omit({ files: true });
 const Files = z.array(z.object({ path: z.string(), mode: z.string(), size_bytes: z.int() }));
 
 type Selected = Awaited<ReturnType<ReturnType<typeof withPlan>['execute']>>[number];
@@ -105,7 +107,7 @@ function toRow(row: Selected) {
     isHere: row.is_here,
     priority: row.priority,
     retries: row.retries,
-    plan: RunPlan.omit({ files: true }).parse(row.plan),
+    plan: PlanWithoutFiles.parse(row.plan),
     files: Files.parse(row.files),
     submission: Submission.parse(row.submission),
     progress: row.progress === null ? null : RunProgress.parse(row.progress),
@@ -125,38 +127,38 @@ export async function findSubmission(db: Db, id: string): Promise<unknown> {
   return row?.submission;
 }
 
-function filtered(db: Db, filter: RequestFilter) {
-  const { status, vm_name: vmName, batch, label, uuid, text } = filter;
-  let query = withPlan(db);
-  if (status) query = query.where('jobs.status', '=', status);
-  if (vmName !== undefined) query = query.where('requests.vm_name', '=', vmName);
-  if (batch) query = query.where('requests.batch_id', '=', batch);
-  // idx_jobs_command; the line of the history is the machine and its commands.
-  if (text) query = query.where('jobs.command', 'ilike', `%${text.replace(/[\\%_]/g, '\\$&')}%`);
+const likePart = (text: string) => text.replace(/[\\%_]/g, '\\$&');
+
+/** What the filter says of the request itself. */
+function ofRequest({ vm_name: vmName, batch, label, uuid }: RequestFilter): RawBuilder<boolean>[] {
+  const all: RawBuilder<boolean>[] = [];
+  if (vmName !== undefined) all.push(sql`requests.vm_name = ${vmName}`);
+  if (batch) all.push(sql`requests.batch_id = ${batch}`);
   if (uuid !== undefined) {
     const part = uuid.toLowerCase();
-    query = query.where((eb) =>
-      eb.or([
-        eb(sql<string>`requests.id::text`, 'like', `${part}%`),
-        eb(sql<string>`requests.id::text`, 'like', `%${part}`),
-      ]),
-    );
+    all.push(sql`(requests.id::text like ${`${part}%`} or requests.id::text like ${`%${part}`})`);
   }
   if (label !== undefined) {
     const at = label.indexOf('=');
     const wanted = at < 0 ? null : JSON.stringify({ [label.slice(0, at)]: label.slice(at + 1) });
-    query = query.where(
-      wanted === null
-        ? sql<boolean>`requests.labels ? ${label}`
-        : sql<boolean>`requests.labels @> ${wanted}::jsonb`,
-    );
+    all.push(wanted === null ? sql`requests.labels ? ${label}` : sql`requests.labels @> ${wanted}::jsonb`);
   }
-  return query;
+  return all;
+}
+
+/** What it says of its job. */
+function ofJob({ status, text }: RequestFilter): RawBuilder<boolean>[] {
+  const all: RawBuilder<boolean>[] = [];
+  if (status) all.push(sql`jobs.status = ${status}`);
+  // idx_jobs_command; the line of the history is the machine and its commands.
+  if (text) all.push(sql`jobs.command ilike ${`%${likePart(text)}%`}`);
+  return all;
 }
 
 /** Newest first. */
 export async function listRequests(db: Db, filter: RequestFilter): Promise<RequestRow[]> {
-  const rows = await filtered(db, filter)
+  const rows = await [...ofRequest(filter), ...ofJob(filter)]
+    .reduce((query, condition) => query.where(condition), withPlan(db))
     .orderBy('requests.id', 'desc')
     .limit(filter.limit)
     .offset(filter.offset)
@@ -164,9 +166,16 @@ export async function listRequests(db: Db, filter: RequestFilter): Promise<Reque
   return rows.map(toRow);
 }
 
+/** Looks at jobs only where the filter is about them. */
 export async function countRequests(db: Db, filter: RequestFilter): Promise<number> {
-  const { total } = await filtered(db, filter)
-    .clearSelect()
+  let query = db.selectFrom('requests');
+  for (const condition of ofRequest(filter)) query = query.where(condition);
+  const jobs = ofJob(filter);
+  if (jobs.length > 0)
+    query = query.where(
+      sql<boolean>`exists (select from jobs where jobs.id = requests.id and ${sql.join(jobs, sql` and `)})`,
+    );
+  const { total } = await query
     .select((eb) => eb.fn.countAll<number>().as('total'))
     .executeTakeFirstOrThrow();
   return total;

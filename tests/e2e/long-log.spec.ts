@@ -65,29 +65,40 @@ async function heapOf(page: Page): Promise<number> {
 
 const says = (what: string, ms: number): void => console.log(`  ${what}: ${String(Math.round(ms))} ms`);
 
+/**
+ * What was promised holds for the page; what it takes longer in some rounds is what else this machine does. So the best
+ * of the rounds has to keep the bound, and every round one that a person would call slow.
+ */
+function expectBest(what: string, rounds: readonly number[], bound: number): void {
+  const inWords = rounds.map((ms) => Math.round(ms)).join(', ');
+  console.log(`  ${what}: ${inWords} ms, the best of them below ${String(bound)}`);
+  expect(rounds.length).toBeGreaterThanOrEqual(5);
+  expect(Math.min(...rounds)).toBeLessThan(bound);
+  expect(Math.max(...rounds)).toBeLessThan(1500);
+}
+
 test('a log of a million lines opens at its end, and every line of it is there at once', async ({
   cockpit,
   server,
 }) => {
   const job = await millionLines(server);
-  await cockpit.goto(server.url);
   const link = `[role=row] a[href*="${job.id}"]`;
-  await expect(cockpit.locator(link)).toBeVisible();
-  const opened = await timeUntilLine(cockpit, { click: link }, /^exit 0 after/);
-  says('opened at the end', opened);
-  expect(opened).toBeLessThan(1500);
+  const openings: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    await cockpit.goto(server.url);
+    await expect(cockpit.locator(link)).toBeVisible();
+    openings.push(await timeUntilLine(cockpit, { click: link }, /^exit 0 after/));
+  }
+  expectBest('opened at the end', openings, 300);
   await expect(outputRow(cockpit, /^1000000$/)).toBeInViewport();
 
-  for (const part of [0.5, 0.1, 0.9, 0.333]) {
-    const jump = await timeUntilLine(
-      cockpit,
-      { scrollTo: part },
-      new RegExp(`^${String(Math.floor(part * 10))}\\d{5}$`),
-    );
-    says(`scrolled to ${String(part)}`, jump);
-    expect(jump).toBeLessThan(1500);
+  const jumps: number[] = [];
+  for (const part of [0.5, 0.1, 0.9, 0.333, 0.7]) {
+    const wanted = new RegExp(`^${String(Math.floor(part * 10))}\\d{5}$`);
+    jumps.push(await timeUntilLine(cockpit, { scrollTo: part }, wanted));
     await expect(rows(cockpit).and(cockpit.locator('[data-blank]'))).toHaveCount(0);
   }
+  expectBest('scrolled to a place', jumps, 200);
   // A wheel moves by as much as in a short log.
   const line = rows(cockpit).nth(20);
   const index = Number(await line.getAttribute('data-row'));
@@ -243,19 +254,21 @@ test('a flood does not stop the page, and its lines are there when it is over', 
   const job = await submit(server, { command: 'seq 1 8000000; echo over' });
   await page.goto(jobUrl(server, job));
   await expect(rowWith(page, /^\d{4,}$/).first()).toBeVisible();
-  const longest = await page.evaluate(
-    () =>
-      new Promise<number>((resolve) => {
-        let most = 0;
-        new PerformanceObserver((list) => {
-          for (const { duration } of list.getEntries()) most = Math.max(most, duration);
-        }).observe({ type: 'longtask' });
-        setTimeout(() => resolve(most), 3000);
-      }),
-  );
-  says('longest task in a flood', longest);
+  const longest = await page.evaluate(async () => {
+    let most = 0;
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) most = Math.max(most, duration);
+    }).observe({ type: 'longtask' });
+    const turns: number[] = [];
+    for (let turn = 0; turn < 5; turn++) {
+      most = 0;
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      turns.push(most);
+    }
+    return turns;
+  });
   // A task waits for its processor as well, of which the command and the server take what they can.
-  expect(longest).toBeLessThan(1500);
+  expectBest('longest task of some of the flood', longest, 200);
   await expect(rowWith(page, /exit 0 after/)).toBeVisible({ timeout: 90_000 });
   await expect(outputRow(page, /^over$/)).toBeVisible();
   await rows(page).last().hover();
@@ -271,35 +284,69 @@ test('a flood does not stop the page, and its lines are there when it is over', 
 test('what a flood leaves out is counted, and loads on a click', async ({ browser, server }) => {
   const page = await anotherBrowser(browser, server);
   const stop = join(server.startDirectory, 'stop-flood');
-  // Lines so long that fewer fit into a turn of the page than into its window.
+  // Lines so long that fewer fit into a turn of the page than into its window; each begins with its number.
   const job = await submit(server, {
-    command: `line=$(head -c 40000 /dev/zero | tr '\\0' x); while [ ! -e stop-flood ]; do yes "$line" | head -n 300; done`,
+    command: `x=$(head -c 40000 /dev/zero | tr '\\0' x); n=0; while [ ! -e stop-flood ]; do seq -f "%.0f $x" $((n + 1)) $((n + 300)); n=$((n + 300)); done`,
   });
   await page.goto(jobUrl(server, job));
   await expect(rowWith(page, /x{100}/).first()).toBeVisible();
   const asked = page.waitForRequest(/\/lines\?/);
-  // The row moves on with the flood: it is clicked in the moment in which it is there.
-  const words = await page.evaluate(
+  // The row moves on with the flood: it is looked at and clicked in the moment in which it is there.
+  const clicked = await page.evaluate(
     () =>
-      new Promise<string>((resolve) => {
+      new Promise<{ words: string; last: number; drawnBelow: number }>((resolve) => {
         const look = () => {
-          const button = [...document.querySelectorAll('button')].find(({ textContent }) =>
-            textContent.includes('lines not shown'),
-          );
-          if (!button) requestAnimationFrame(look);
+          const row = document.querySelector('[data-blank=gap]');
+          const button = row?.querySelector('button');
+          const below = row?.nextElementSibling?.querySelector('.number')?.textContent;
+          if (!row || !button || !below) requestAnimationFrame(look);
           else {
+            const words = button.textContent.trim();
+            const last = Number(row.querySelector('.number')?.textContent);
             button.click();
-            resolve(button.textContent.trim());
+            resolve({ words, last, drawnBelow: Number(below) });
           }
         };
         look();
       }),
   );
-  expect(words).toMatch(/^⋯ [\d,]+ lines not shown — load$/);
+  const counted = Number(/^⋯ ([\d,]+) lines not shown — load$/.exec(clicked.words)?.[1]?.replaceAll(',', ''));
+  // The row stands for the last of them, and right below is the next line that is here.
+  expect(clicked.drawnBelow).toBe(clicked.last + 1);
+  expect(counted).toBeGreaterThan(1);
+  const first = clicked.last - counted + 1;
+  expect(first).toBeGreaterThan(0);
   await asked;
   await writeFile(stop, '');
   await expect(rowWith(page, /exit 0 after/)).toBeVisible({ timeout: 60_000 });
   await expect(rows(page).and(page.locator('[data-blank]'))).toHaveCount(0);
+
+  // Every line that was left out is there, in its place: read from the first to the last of them, screen by screen.
+  await page.getByRole('button', { name: 'Wrap long lines' }).click();
+  await page.goto(jobUrl(server, job, first));
+  await expect(page.locator('[data-row].target .number')).toHaveText(String(first));
+  const read = new Map<number, { output: number; isOwn: boolean }>();
+  for (let screens = 0; !read.has(clicked.last); screens++) {
+    expect(screens).toBeLessThan(counted);
+    await expect(rows(page).and(page.locator('[data-blank]'))).toHaveCount(0);
+    const drawn = await rows(page).evaluateAll((all) =>
+      all.map((row) => ({
+        number: Number(row.querySelector('.number')?.textContent),
+        output: Number(row.querySelector('.text')?.textContent.split(' ')[0]),
+        isOwn: row.classList.contains('system'),
+      })),
+    );
+    const numbers = drawn.map(({ number }) => number);
+    expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
+    for (const { number, ...row } of drawn) read.set(number, row);
+    await outputOf(page).press('PageDown');
+  }
+  const leftOut = Array.from({ length: counted }, (_, index) => read.get(first + index));
+  expect(leftOut).not.toContain(undefined);
+  // The cockpit says something in between where the log does not keep up.
+  const output = leftOut.flatMap((row) => (row && !row.isOwn ? [row.output] : []));
+  expect(output.length).toBeGreaterThan(counted - 10);
+  expect(output).toEqual(output.map((_, index) => (output[0] ?? NaN) + index));
 });
 
 test('a progress bar is one line, live and after a reload', async ({ cockpit, server }) => {

@@ -58,10 +58,22 @@ test('a request is submitted on the page; both streams, exit codes and places in
   await expect(dialog.getByRole('group', { name: 'the shell command' })).toContainText(
     "vmo submit small-guest -e WORD=to-err -c 'echo to-out-$((40+2))'",
   );
+  await dialog.getByText('More', { exact: true }).click();
+  await dialog.getByLabel('Password').fill('let me in');
+  await expect(dialog.getByText('whose password this is')).toBeVisible();
+  await expect(dialog.getByRole('button', { name: 'Submit the request' })).toBeDisabled();
+  await dialog.getByLabel('Log in as').fill('root');
+  await dialog.getByRole('combobox', { name: 'Channel' }).selectOption('serial');
+  await expect(dialog.getByRole('group', { name: 'the shell command' })).toContainText(
+    "VMO_LOGIN_PASSWORD='let me in' vmo submit small-guest -e WORD=to-err --channel serial --login root",
+  );
   await dialog.getByRole('button', { name: 'Submit the request' }).click();
   await expect(cockpit).toHaveURL(/\/requests\/[0-9a-f-]{36}/);
   await expect(status(cockpit)).toHaveText('failed', { timeout: guestMs });
 
+  const about = cockpit.getByRole('region', { name: 'About it' });
+  // This machine starts the runner by itself, before anybody is asked in.
+  await expect(about.getByText('runner', { exact: true })).toBeVisible();
   await expect(outputRow(cockpit, /^to-out-42$/)).toHaveClass(/stdout/);
   await expect(outputRow(cockpit, /^to-err$/)).toHaveClass(/stderr/);
   await expect(commands(cockpit)).toHaveCount(3);

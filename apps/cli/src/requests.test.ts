@@ -205,13 +205,20 @@ describe('requests by their uuid', () => {
     expect(end).toBe('');
   });
 
-  it('need something to run, and files that are there', async () => {
-    const [nothing, file] = await Promise.all([
+  it('need something to run, somebody to log in as, and files that are there', async () => {
+    const [nothing, user, password, file] = await Promise.all([
       vmo(server, ['submit', 'small-guest']),
+      vmo(server, ['submit', 'small-guest', '--login', '0:secret', '--', 'true']),
+      vmo(server, ['submit', 'small-guest', '--login', 'root:', '--', 'true']),
       vmo(server, ['submit', 'small-guest', '--wait', '--file', 'none:/root/x', '--', 'true']),
     ]);
     expect(nothing.code).toBe(2);
     expect(nothing.stderr).toContain('there is nothing to run');
+    expect(user).toMatchObject({ code: 2, stdout: '' });
+    expect(user.stderr).toContain('--login: "0" must be the name of a user');
+    expect(user.stderr).not.toContain('secret');
+    expect(password.code).toBe(2);
+    expect(password.stderr).toContain('--login: the password must be 1 to 200 characters');
     expect(file.code).toBe(2);
     expect(file.stderr).toContain('--file none cannot be read: ENOENT');
   });

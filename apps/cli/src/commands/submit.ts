@@ -1,4 +1,4 @@
-import { isFinal, type Job, type JobId, type SimulationRequest } from '@vmo/contract';
+import { isFinal, RequestChannel, type Job, type JobId, type SimulationRequest } from '@vmo/contract';
 import { Option, type Command } from 'commander';
 import { cliOf, requireNoCsv, type Cli } from '../cli.ts';
 import { exitCodes, CliError, waitCodes } from '../exit-codes.ts';
@@ -15,7 +15,7 @@ import { collect, seconds, size, wholeNumber } from '../options.ts';
 import { createProgress, type Progress } from '../output/progress.ts';
 import { shortId } from '../resolve.ts';
 import { saveArtifacts } from '../requests/artifacts.ts';
-import { toRequest, type SubmitOptions } from '../requests/submission.ts';
+import { loginPasswordVariable, toRequest, type SubmitOptions } from '../requests/submission.ts';
 import type { World } from '../world.ts';
 import { chosenStreams, patienceOption } from './jobs.ts';
 import { submitOnce } from './run.ts';
@@ -63,6 +63,15 @@ export function addSubmitCommand(parent: Command, world: World, setExitCode: (co
       'after a fault of ours, as a lost agent; never after a failed command',
       wholeNumber(0, 5),
     )
+    .option(
+      '--login <user[:password]>',
+      `whom commands are brought in as, over SSH or at the serial console; the password is better in ${loginPasswordVariable}`,
+    )
+    .addOption(
+      new Option('--channel <channel>', 'how they are brought in; default: the best that answers').choices(
+        RequestChannel.options,
+      ),
+    )
     .option('--cpus <number>', 'default: as the machine has', wholeNumber(1, 256))
     .option('--memory <size>', 'as 512M or 4G; default: as the machine has', size)
     .option('--hold', 'do not run it before it is released')
@@ -83,6 +92,7 @@ Examples:
   vmo submit debian-13 -- uname -a
   vmo submit debian-13 --wait --timeout 10m --file test.sh:/root/test.sh -- sh /root/test.sh
   vmo submit debian-13,alpine --wait --label build="$CI_JOB_ID" -- 'make check 2>&1'
+  VMO_LOGIN_PASSWORD=secret vmo submit my-image --wait --channel serial --login root -- uname -a
   vmo submit debian-13 --wait -c ./configure -c make --artifact /root/build.log`,
     )
     .action(async (vms: string, words: readonly string[], options: WaitingOptions, command: Command) => {

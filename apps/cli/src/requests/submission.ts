@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { maxRequestFileBytes, type RequestFile } from '@vmo/contract';
+import { GuestLogin, maxRequestFileBytes, type RequestChannel, type RequestFile } from '@vmo/contract';
 import type { z } from 'zod';
 import type { Cli } from '../cli.ts';
 import { CliError, exitCodes } from '../exit-codes.ts';
@@ -20,6 +20,8 @@ export interface SubmitOptions {
   keepOnFailure?: boolean;
   keepGoing?: boolean;
   retry?: number;
+  channel?: RequestChannel;
+  login?: string;
   cpus?: number;
   memory?: number;
   hold?: boolean;
@@ -28,6 +30,8 @@ export interface SubmitOptions {
 
 type FileToPut = z.input<typeof RequestFile>;
 
+/** So that a password need not stand among the arguments, which everybody on the machine can read. */
+export const loginPasswordVariable = 'VMO_LOGIN_PASSWORD';
 const mib = 1024 * 1024;
 
 /**
@@ -59,9 +63,27 @@ export async function toRequest(cli: Cli, words: readonly string[], options: Sub
     ...(options.timeout === undefined ? {} : { timeout: Math.ceil(options.timeout) }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
     ...(options.retry === undefined ? {} : { retry: options.retry }),
+    ...(options.channel === undefined ? {} : { channel: options.channel }),
+    ...(options.login === undefined
+      ? {}
+      : { login: loginOf(options.login, world.env[loginPasswordVariable]) }),
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
     ...(options.memory === undefined ? {} : { memory_mib: Math.floor(options.memory / mib) }),
   };
+}
+
+const emptyIsUnset = (text: string | undefined) => (text === '' ? undefined : text);
+
+/** `user`, with the password of the environment where there is one, or `user:password`. */
+function loginOf(text: string, fromEnvironment: string | undefined): GuestLogin {
+  const at = text.indexOf(':');
+  const user = at < 0 ? text : text.slice(0, at);
+  const password = at < 0 ? emptyIsUnset(fromEnvironment) : text.slice(at + 1);
+  const read = GuestLogin.safeParse({ user, ...(password !== undefined && { password }) });
+  if (read.success) return read.data;
+  const [issue] = read.error.issues;
+  const what = issue?.path[0] === 'password' ? 'the password' : JSON.stringify(user);
+  throw new CliError(`--login: ${what} ${issue?.message ?? 'cannot be used'}`, exitCodes.usage);
 }
 
 function labelsOf(entries: readonly string[]): Record<string, string> {

@@ -135,6 +135,13 @@ describe.skipIf(!isThere)('simulation requests on another machine', () => {
       expect(await ended(cancelled)).toMatchObject({ status: 'cancelled', exit_code: null, agent: 'far' });
       expect(await listed(join(storage, 'vms'))).toEqual([first]);
       expect(await listed(failed.kept_in ?? '')).toEqual(['root.qcow2']);
+      // The command that the page shows: what lies there can be copied as a whole.
+      const copy = join(agent.dataDirectory, 'kept.qcow2');
+      await execute('qemu-img', ['convert', '-O', 'qcow2', join(failed.kept_in ?? '', 'root.qcow2'), copy]);
+      const { stdout } = await execute('qemu-img', ['info', '--output=json', copy]);
+      expect(JSON.parse(stdout)).toMatchObject({ 'virtual-size': 16 * 1024 * 1024 });
+      expect(stdout).not.toContain('backing-filename');
+      expect(failed.cannot_open).toBe('its disk lies with the agent far, on another machine');
       expect(await agent.exited()).toBe(0);
       const processes = await execute('ps', ['-eo', 'args']);
       expect(processes.stdout).not.toContain(storage);

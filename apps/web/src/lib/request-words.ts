@@ -1,4 +1,4 @@
-import { isFinal, type CommandResult, type SimulationRequest } from '@vmo/contract';
+import { isFinal, type CommandResult, type RequestChannel, type SimulationRequest } from '@vmo/contract';
 import { quote } from './shell.ts';
 
 type Commands = SimulationRequest['commands'];
@@ -73,6 +73,8 @@ export interface SubmissionWords {
   artifacts: readonly string[];
   labels: Readonly<Record<string, string>>;
   priority: number;
+  channel: RequestChannel | null;
+  login: { user: string; password?: string } | null;
   retry: number;
   warm: boolean;
   keepOnFailure: boolean;
@@ -91,18 +93,23 @@ export function submitCalls(words: SubmissionWords): string {
     ...pair('-l', words.labels),
     ...(words.priority === 0 ? [] : [`--priority ${String(words.priority)}`]),
     ...(words.retry === 0 ? [] : [`--retry ${String(words.retry)}`]),
+    ...(words.channel === null ? [] : [`--channel ${words.channel}`]),
+    ...(words.login === null ? [] : [`--login ${quote(words.login.user)}`]),
     ...(words.warm ? ['--warm'] : []),
     ...(words.keepOnFailure ? ['--keep-on-failure'] : []),
     ...(words.keepGoing ? ['--keep-going'] : []),
     ...(words.hold ? ['--hold'] : []),
   ];
   const vms = quote(words.vms.join(','));
+  // Not among the arguments, which others on the machine can read.
+  const password =
+    words.login?.password === undefined ? [] : [`VMO_LOGIN_PASSWORD=${quote(words.login.password)}`];
   return words.requests
     .map((commands) => {
       const [only = '', ...more] = commands;
       const what =
         more.length === 0 ? [`-- ${quote(only)}`] : commands.map((command) => `-c ${quote(command)}`);
-      return ['vmo submit', vms, ...options, ...what].join(' ');
+      return [...password, 'vmo submit', vms, ...options, ...what].join(' ');
     })
     .join('\n');
 }

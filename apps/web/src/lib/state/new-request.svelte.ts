@@ -1,9 +1,11 @@
 import {
   defaultRequestTimeout,
+  GuestLogin,
   maxBatchSize,
   type BatchId,
   type NewBatch,
   type NewRequest,
+  type RequestChannel,
   type RequestId,
 } from '@vmo/contract';
 import { SvelteSet } from 'svelte/reactivity';
@@ -32,6 +34,10 @@ export const newRequestFields = [
   'labels',
   'priority',
   'retry',
+  'channel',
+  'login',
+  'login.user',
+  'login.password',
 ] as const;
 
 const linesOf = (text: string): string[] =>
@@ -55,6 +61,11 @@ export class NewRequestForm {
   artifacts = $state('');
   priority = $state('0');
   retry = $state('0');
+  /** Empty: the best that answers. */
+  channel: RequestChannel | '' = $state('');
+  /** Empty: as the machine says. */
+  loginUser = $state('');
+  loginPassword = $state('');
   warm = $state(false);
   keepOnFailure = $state(false);
   keepGoing = $state(false);
@@ -100,6 +111,7 @@ export class NewRequestForm {
     if (!isWhole(this.retry, 0, 5)) found.retry = 'from 0 to 5';
     if (linesOf(this.artifacts).some((path) => !path.startsWith('/')))
       found.artifacts = 'absolute paths, one a line';
+    Object.assign(found, this.#loginWrong);
     if (this.count > maxBatchSize)
       found.commands = `${String(this.count)} requests; a batch has at most ${String(maxBatchSize)}`;
     return found;
@@ -117,6 +129,19 @@ export class NewRequestForm {
       found[line.slice(0, at)] = line.slice(at + 1);
     }
     return found;
+  }
+
+  get #login(): { user: string; password?: string } | null {
+    const user = this.loginUser.trim();
+    if (user === '') return null;
+    return { user, ...(this.loginPassword === '' ? {} : { password: this.loginPassword }) };
+  }
+
+  get #loginWrong(): Record<string, string> {
+    const login = this.#login;
+    if (login === null) return this.loginPassword === '' ? {} : { 'login.user': 'whose password this is' };
+    const issues = GuestLogin.safeParse(login).error?.issues ?? [];
+    return Object.fromEntries(issues.map(({ path, message }) => [`login.${path.join('.')}`, message]));
   }
 
   get #env(): Record<string, string> {
@@ -137,6 +162,8 @@ export class NewRequestForm {
       ...(Object.keys(labels).length > 0 ? { labels } : {}),
       ...(Number(this.priority) === 0 ? {} : { priority: Number(this.priority) }),
       ...(Number(this.retry) === 0 ? {} : { retry: Number(this.retry) }),
+      ...(this.channel === '' ? {} : { channel: this.channel }),
+      ...(this.#login ? { login: this.#login } : {}),
       ...(this.warm ? { warm: true } : {}),
       ...(this.keepOnFailure ? { keep_on_failure: true } : {}),
       ...(this.keepGoing ? { stop_on_failure: false } : {}),
@@ -170,6 +197,8 @@ export class NewRequestForm {
       labels: this.#labels ?? {},
       priority: Number(this.priority),
       retry: Number(this.retry),
+      channel: this.channel === '' ? null : this.channel,
+      login: this.#login,
       warm: this.warm,
       keepOnFailure: this.keepOnFailure,
       keepGoing: this.keepGoing,

@@ -89,22 +89,19 @@ describe('a local run', () => {
   });
 
   it('says that a directory cannot be entered', async () => {
-    const cwd = join(home.path, 'vanishing');
-    await mkdir(cwd);
-    const spec = buildSpec(home.path, 'true', { cwd });
-    const [run] = await Promise.all([
-      strategy.start(spec),
-      until('the spool', () => rm(cwd, { recursive: true }).then(() => true)),
-    ]).catch(() => [null]);
-    // Whether it vanished before our look or after, the words name it.
-    if (run)
-      expect(await run.ended).toEqual({
-        kind: 'not-started',
-        reason: `the directory ${cwd} cannot be entered`,
-      });
+    // It is there for this process, and for no other.
+    const cwd = `/proc/self/task/${process.pid}`;
+    const run = await strategy.start(buildSpec(home.path, 'true', { cwd }));
+    expect(await run.ended).toEqual({
+      kind: 'not-started',
+      reason: `the directory ${cwd} cannot be entered`,
+    });
     await mkdir(join(home.path, 'record', 'begun'), { recursive: true });
     await writeFile(join(home.path, 'record', 'exit'), 'error=directory\n');
-    const found = await strategy.adopt({ ...spec, cwd: null, directory: join(home.path, 'record') });
+    const found = await strategy.adopt({
+      ...buildSpec(home.path, 'true'),
+      directory: join(home.path, 'record'),
+    });
     expect(await found?.ended).toEqual({ kind: 'not-started', reason: 'the directory / cannot be entered' });
   });
 });

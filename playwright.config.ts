@@ -4,13 +4,19 @@ import { defineConfig, devices } from '@playwright/test';
 const browser = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
   existsSync(path),
 );
+const timed = '**/long-log.spec.ts';
 const isRoot = process.getuid?.() === 0;
 
 export default defineConfig({
   testDir: 'tests/e2e',
   outputDir: 'test-results',
-  // Chromium without a graphics card takes two processors by itself: side by side, stories would only be slower.
-  workers: 1,
+  // A story takes about one processor: its browser, its server and its guests wait for each other.
+  workers: 2,
+  projects: [
+    { name: 'stories', testIgnore: timed },
+    // They measure how long a person waits: scripts/test.ts runs them when the others are over.
+    { name: 'timed', testMatch: timed, workers: 1 },
+  ],
   // A test that passes only the second time has failed.
   retries: 0,
   forbidOnly: true,

@@ -9,8 +9,8 @@ export default defineConfig({
     // Real Postgres, sshd and make on a busy machine; a test that hangs still ends.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Most tests wait: for processes, guests, the disk. One at a time, they take twice as long on two processors.
-    maxWorkers: 2,
+    // Most tests wait: for processes, guests, the disk. A test takes about 0.6 of a processor, and there are two.
+    maxWorkers: 3,
     projects: [
       {
         test: {

@@ -192,7 +192,8 @@ function fast(args: string[]): Promise<Tally> {
 
 function faults(args: string[]): Promise<Tally> {
   const reporter = './tests/faults/support/reporter.ts';
-  return vitest('faults-run', ['--reporter=default', `--reporter=${reporter}`, '--project=faults', ...args]);
+  const projects = ['--project=faults', '--project=faults-that-wait'];
+  return vitest('faults-run', ['--reporter=default', `--reporter=${reporter}`, ...projects, ...args]);
 }
 
 interface PlaywrightSuite {

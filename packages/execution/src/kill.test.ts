@@ -139,9 +139,10 @@ describe.each(ways)('the cancel ladder with %s', (_, groups) => {
     const end = await run.ended;
     expect(end).toMatchObject({ kind: 'exited', exitCode: 3, leftovers: [`sleep (${String(pid)})`] });
     expect(await lives(table, pid)).toBe(true);
-    expect(await endRun({ jobId: spec.jobId, table, wrapper: null, cgroup: null }, 1_000)).toEqual([
-      `SIGTERM sent: sleep (${String(pid)})`,
-    ]);
+    const left = { jobId: spec.jobId, table, wrapper: null, cgroup: null };
+    // Its end is known before the wrapper that told it has gone.
+    await until('the wrapper to go', async () => (await findLeftovers(left)).length === 1);
+    expect(await endRun(left, 1_000)).toEqual([`SIGTERM sent: sleep (${String(pid)})`]);
     expect(await lives(table, pid)).toBe(false);
     if (groups) await until('the group to go', () => groups.create(spec.jobId));
   });

@@ -3,10 +3,10 @@ import { defineConfig } from 'vitest/config';
 const notTests = ['**/node_modules/**', '**/build/**', '**/.svelte-kit/**', 'tests/e2e/**'];
 
 const faults = {
-  environment: 'node',
+  environment: 'node' as const,
   include: ['tests/faults/*.test.ts'],
   testTimeout: process.env.VMO_TEST_FAULTS === 'long' ? 86_400_000 : 300_000,
-} as const;
+};
 /** Of these the time goes by in leases and timeouts, and no figure is asked of them but those. */
 const waiting = ['agents', 'damage', 'disk-full', 'processes', 'storage-full'].map(
   (name) => `tests/faults/${name}.test.ts`,

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { agentContractVersion, routes, type RouteName } from '@vmo/contract';
+import { agentContractVersion, routes, VmId, type RouteName } from '@vmo/contract';
 import { startSshd, startTestServer, until } from '@vmo/testkit';
 import { expect, it } from 'vitest';
 import { z } from 'zod';
@@ -157,12 +157,17 @@ it(
     /** The one guest that boots here: it fails, and leaves its disk. Whatever is submitted after it waits. */
     async function openKept(): Promise<void> {
       const tried = await idOf('tryVm', ['vm', 'id']);
-      const vmId = z.custom<never>().parse(tried);
-      const isUp = async () =>
-        (await server.client.call('getVm', { params: { vmId } })).vm.status === 'running';
-      await until('the guest to be built', isUp, { timeoutMs: 60_000 });
+      const reached = (vmId: VmId, wanted: string) =>
+        until(
+          wanted,
+          async () => (await server.client.call('getVm', { params: { vmId } })).vm.status === wanted,
+          { timeoutMs: 60_000 },
+        );
+      const vmId = VmId.parse(tried);
+      // Its guest is built by then.
+      await reached(vmId, 'running');
       await server.client.call('actOnVms', { body: { vmIds: [vmId], action: 'force-stop' } });
-      await server.client.call('createVm', {
+      const { vm: base } = await server.client.call('createVm', {
         body: {
           ...{ name: 'with-disk', memoryMib: 256, diskSizeBytes: mib, start: false },
           boot: {
@@ -171,6 +176,7 @@ it(
           },
         },
       });
+      await reached(base.id, 'stopped');
       const body = { vm_name: 'with-disk', commands: 'exit 3', keep_on_failure: true };
       const ofKept = { params: { requestId: await idOf('submitRequest', ['uuid'], { body }) } };
       const status = () => idOf('getRequest', ['status'], { ...ofKept, query: { wait: 20 } });

@@ -90,6 +90,8 @@ async function submitInBrowser(server: TestServer, page: Page): Promise<number[]
     if (round % 5 === 0) await page.goto(server.url);
     const words = `first-${String(round)}-byte`;
     await field.fill(`echo first-$((${String(round)}))-byte`);
+    // The command before has ended, and the page knows: until then Enter does nothing.
+    await page.getByRole('button', { name: 'Run the command' }).and(page.locator(':enabled')).waitFor();
     const seen = await expectLine(page, words, { from: 'keydown', until: 'dom' });
     await field.press('Enter');
     const value = await seen();

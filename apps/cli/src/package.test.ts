@@ -1,11 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, realpath, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { isFinal } from '@vmo/contract';
+import { isFinal, SimulationRequest } from '@vmo/contract';
 import {
   startTestServer,
   temporaryDirectory,
@@ -15,6 +15,23 @@ import {
   type TestServer,
 } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { waitCodes } from './exit-codes.ts';
+import {
+  filesKept,
+  githubRecipe,
+  gitlabRecipe,
+  jenkinsRecipe,
+  linesOf,
+  makeProject,
+  makeTemplates,
+  reportOf,
+  runScripts,
+  serveFile,
+  startScript,
+  type Recipe,
+  type ScriptEnd,
+} from './recipes.test.support.ts';
 import { environmentFor, vmo } from './vmo.test.support.ts';
 
 const run = promisify(execFile);
@@ -26,9 +43,10 @@ let server: TestServer;
 /** The program as it is installed. */
 let program = '';
 let bin = '';
+let tarball = '';
 
 /** An npm of its own: no cache to find anything in, no registry to ask. */
-const npmEnvironment = () => ({
+const npmEnvironment = (): Record<string, string> => ({
   ...environmentFor(null),
   HOME: directory.path,
   npm_config_cache: join(directory.path, 'cache'),
@@ -47,9 +65,10 @@ beforeAll(async () => {
     cwd: home,
     env: npmEnvironment(),
   });
-  const [tarball = ''] = (await readdir(directory.path)).filter((name) => name.endsWith('.tgz'));
-  expect(packed.stdout).toContain(tarball);
-  await run('npm', ['install', join(directory.path, tarball)], { cwd: where, env: npmEnvironment() });
+  const [name = ''] = (await readdir(directory.path)).filter((file) => file.endsWith('.tgz'));
+  expect(packed.stdout).toContain(name);
+  tarball = join(directory.path, name);
+  await run('npm', ['install', tarball], { cwd: where, env: npmEnvironment() });
   bin = join(where, 'node_modules', '.bin');
   program = await realpath(join(bin, 'vmo'));
   server = await startTestServer();
@@ -187,4 +206,165 @@ describe('completion', () => {
     );
     expect((await vmo(null, ['completion', 'tcsh'], { program })).code).toBe(2);
   });
+});
+
+describe('in CI, as docs/guide/ci.md says,', () => {
+  const patience = 240_000;
+  let published: Awaited<ReturnType<typeof serveFile>>;
+
+  beforeAll(async () => {
+    published = await serveFile(tarball);
+    await makeTemplates(server, ['debian-13', 'alpine']);
+  }, 120_000);
+  afterAll(() => published[Symbol.asyncDispose]());
+
+  /** A runner with a checkout in a folder of its own, which installs programs globally beside it. */
+  async function runnerOf(name: string, failures = 0) {
+    const folder = join(directory.path, 'runners', name);
+    const prefix = `${folder}.global`;
+    await makeProject(folder, failures);
+    const npm = npmEnvironment();
+    const base = {
+      ...{ ...npm, npm_config_offline: 'false', npm_config_prefix: prefix },
+      PATH: `${join(prefix, 'bin')}:${npm.PATH ?? ''}`,
+    };
+    type Variables = Readonly<Record<string, string>>;
+    return {
+      folder,
+      run: (recipe: Pick<Recipe, 'shell' | 'scripts'>, env: Variables) =>
+        runScripts(recipe, { folder, env: { ...base, ...env } }),
+      start: (shell: Recipe['shell'], script: string, env: Variables) =>
+        startScript(shell, script, { folder, env: { ...base, ...env } }),
+    };
+  }
+
+  async function labelled(ci: string): Promise<SimulationRequest[]> {
+    const { stdout } = await vmo(server, ['list-requests', '--label', `ci=${ci}`, '-o', 'json'], { program });
+    return z.array(SimulationRequest).parse(JSON.parse(stdout));
+  }
+
+  const codesOf = (ends: readonly ScriptEnd[]) => ends.map(({ code }) => code);
+
+  describe('GitHub Actions', () => {
+    let runner: Awaited<ReturnType<typeof runnerOf>>;
+    const recipeFor = (machine: string, run: string) =>
+      githubRecipe({
+        ...{ 'vars.VMO_URL': server.url, 'secrets.VMO_TOKEN': server.token },
+        ...{ 'vars.VMO_PACKAGE': published.url, 'matrix.vm': machine },
+        ...{ 'github.run_id': run, 'github.run_attempt': '1' },
+      });
+
+    beforeAll(async () => {
+      runner = await runnerOf('github');
+      const { env, shell, scripts } = await recipeFor('debian-13', '7001');
+      const ends = await runner.run({ shell, scripts: scripts.slice(0, -1) }, env);
+      expect(codesOf(ends), JSON.stringify(ends)).toEqual([0, 0]);
+    }, 120_000);
+
+    it(
+      'tests in a machine of its matrix, and a step that is repeated finds its request',
+      async () => {
+        const recipe = await recipeFor('debian-13', '7001');
+        expect(recipe.machines).toEqual(['debian-13', 'alpine']);
+        const step = { shell: recipe.shell, scripts: recipe.scripts.slice(-1) };
+        const [end] = await runner.run(step, recipe.env);
+        const said = `${linesOf('debian-13').join('\n')}\n`;
+        expect(end).toMatchObject({ code: 0, stdout: said });
+        expect(end?.stderr).toMatch(/^a warning of debian-13$/m);
+        const report = { 'artifacts/report.xml': reportOf('debian-13') };
+        expect(await filesKept(recipe.kept, runner.folder)).toEqual(report);
+        const requests = await labelled('7001');
+        expect(requests).toMatchObject([{ vm_name: 'debian-13', status: 'done', exit_code: 0, attempt: 1 }]);
+
+        await rm(join(runner.folder, 'artifacts'), { recursive: true });
+        const [again] = await runner.run(step, recipe.env);
+        expect(again).toMatchObject({ code: 0, stdout: said });
+        expect(await filesKept(recipe.kept, runner.folder)).toEqual(report);
+        expect(await labelled('7001')).toEqual(requests);
+      },
+      patience,
+    );
+
+    it(
+      'ends the request when the run is cancelled, by a signal to the shell alone',
+      async () => {
+        const { env, shell, scripts } = await recipeFor('alpine', '7004');
+        const step = await runner.start(shell, scripts.at(-1) ?? '', env);
+        const isRunning = async () => {
+          const query = { status: 'running', label: 'ci=7004' } as const;
+          return (await server.client.call('listRequests', { query })).total > 0;
+        };
+        await until('its machine', isRunning, { timeoutMs: 60_000, everyMs: 100 });
+        step.kill('SIGINT');
+        const end = await step.ended;
+        expect(end.code, JSON.stringify(end)).toBe(130);
+        expect(await labelled('7004')).toMatchObject([{ vm_name: 'alpine', status: 'cancelled' }]);
+      },
+      patience,
+    );
+  });
+
+  it(
+    'GitLab fails with the code of what was run, keeps the report, and does not try that again',
+    async () => {
+      const recipe = await gitlabRecipe();
+      expect(recipe.machines).toEqual(['debian-13', 'alpine']);
+      const runner = await runnerOf('gitlab', 3);
+      const ends = await runner.run(recipe, {
+        ...{ VMO_URL: server.url, VMO_TOKEN: server.token, VMO_PACKAGE: published.url },
+        ...{ VM: 'alpine', CI_PIPELINE_ID: '7002', CI_JOB_ID: '70021' },
+      });
+      // That of make, for whatever fails.
+      expect(codesOf(ends), JSON.stringify(ends)).toEqual([2]);
+      expect(ends[0]?.stdout).toContain(`\n${linesOf('alpine').join('\n')}\n`);
+      expect(ends[0]?.stderr).toMatch(/^make: \*\*\* \[.*check\] Error 3$/m);
+      expect(await filesKept(recipe.kept, runner.folder)).toEqual({
+        'artifacts/report.xml': reportOf('alpine', 3),
+      });
+      expect(await labelled('7002')).toMatchObject([{ vm_name: 'alpine', status: 'failed', exit_code: 2 }]);
+      expect(recipe.retried).toEqual([waitCodes.none]);
+    },
+    patience,
+  );
+
+  it(
+    'Jenkins tests in both machines at once, and a step that is repeated finds both requests',
+    async () => {
+      const runner = await runnerOf('a job');
+      const recipe = await jenkinsRecipe({
+        'env.WORKSPACE_TMP': `${runner.folder}@tmp`,
+        'vmo-token': server.token,
+      });
+      await mkdir(`${runner.folder}@tmp`);
+      const tag = 'jenkins-folder-a%2Fjob-7003';
+      const env = { ...recipe.env, VMO_URL: server.url, VMO_PACKAGE: published.url, BUILD_TAG: tag };
+      expect(Object.keys(recipe.env)).toEqual(expect.arrayContaining(['VMO_URL', 'VMO_PACKAGE']));
+      const ends = await runner.run(recipe, env);
+      expect(codesOf(ends), JSON.stringify(ends)).toEqual([0, 0, 0]);
+      const said = [
+        ...linesOf('alpine').map((line) => `alpine    | ${line}`),
+        ...linesOf('debian-13').map((line) => `debian-13 | ${line}`),
+      ];
+      expect(ends[2]?.stdout.trimEnd().split('\n').sort()).toEqual(said.sort());
+      expect(ends[2]?.stderr).toMatch(/^alpine {4}\| a warning of alpine$/m);
+      const reports = {
+        'artifacts/alpine/report.xml': reportOf('alpine'),
+        'artifacts/debian-13/report.xml': reportOf('debian-13'),
+      };
+      expect(await filesKept(recipe.kept, runner.folder)).toEqual(reports);
+      const requests = await labelled(tag);
+      expect(requests.map(({ vm_name: name, status }) => `${name} ${status}`).sort()).toEqual([
+        'alpine done',
+        'debian-13 done',
+      ]);
+
+      await rm(join(runner.folder, 'artifacts'), { recursive: true });
+      const [again] = await runner.run({ ...recipe, scripts: recipe.scripts.slice(-1) }, env);
+      expect(again?.code).toBe(0);
+      expect(again?.stdout.trimEnd().split('\n').sort()).toEqual(said.sort());
+      expect(await filesKept(recipe.kept, runner.folder)).toEqual(reports);
+      expect(await labelled(tag)).toEqual(requests);
+    },
+    patience,
+  );
 });

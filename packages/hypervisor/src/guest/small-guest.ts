@@ -28,6 +28,8 @@ export interface SmallGuestOptions {
   guestAgent?: boolean;
   /** With sshd and its libraries, for root with the key that a seed (NoCloud) brings. */
   ssh?: boolean;
+  /** Names of programs of this machine, each with its libraries. */
+  programs?: readonly string[];
 }
 
 /**
@@ -159,12 +161,16 @@ export async function buildSmallGuest(
   const modules = await findModules(kernel.modules);
   const agent =
     options.guestAgent === true ? await programEntries('qemu-ga', parts.guestAgent, 'qemu-guest-agent') : [];
+  const programs: CpioEntry[] = [];
+  for (const name of options.programs ?? []) {
+    programs.push(...(await programEntries(name, findProgram(name), name)));
+  }
   const inputs = [kernel.path, busybox, join(kernel.modules, 'modules.dep')];
   const hash = await hashOf(inputs, [
     skeleton,
     scripts,
     runner,
-    agent.map(({ name }) => name),
+    [...agent, ...programs].map(({ name }) => name),
     parts.guestAgent,
     options.ssh === true,
   ]);
@@ -182,9 +188,10 @@ export async function buildSmallGuest(
   await mkdir(dirname(unfinished.kernel), { recursive: true });
   try {
     const ssh = options.ssh === true ? await sshEntries(temporary) : [];
-    const rest = [...(await busyboxEntries(busybox)), ...(await moduleEntries(modules)), ...agent, ...ssh];
+    const rest = [...(await busyboxEntries(busybox)), ...(await moduleEntries(modules))];
+    const entries = [...skeleton, ...rest, ...agent, ...programs, ...ssh];
     await copyFile(kernel.path, unfinished.kernel, constants.COPYFILE_FICLONE);
-    await writeFile(unfinished.initrd, await compress(writeCpio([...skeleton, ...rest]), { level: 1 }));
+    await writeFile(unfinished.initrd, await compress(writeCpio(entries), { level: 1 }));
     await rename(temporary, place).catch(async (error: unknown) => {
       // Somebody else was faster; theirs is the same.
       if (!(await bothThere(guest))) throw error;

@@ -82,6 +82,14 @@ describe('readExitRecord', () => {
     expect(parseExitRecord('code=1\nsignal=SIGHUP\nstarted=1\nended=2')).toMatchObject({ signal: 'SIGHUP' });
   });
 
+  it('has no run end before it began, when the clock of its disk is ahead', () => {
+    const at = new Date(2_000);
+    expect(parseExitRecord('code=0\nstarted=3.5\nended=2\n')).toMatchObject({
+      startedAt: at,
+      finishedAt: at,
+    });
+  });
+
   it('takes whole seconds, as systems without nanoseconds print them', () => {
     const record = parseExitRecord('code=0\nstarted=1732104000.N\nended=1732104001.N\n');
     expect(record).toMatchObject({ kind: 'exited', startedAt: new Date(1_732_104_000_000) });

@@ -67,7 +67,9 @@ export function parseExitRecord(text: string): ExitRecord {
   }
   const exitCode = Number(code);
   const signal = fields.get('signal') ?? signalOfExitCode(exitCode);
-  return { kind: 'exited', exitCode, signal, startedAt, finishedAt };
+  // The beginning is the time of a file: on a network's disk, by the clock of its server, which may be ahead.
+  const began = startedAt > finishedAt ? finishedAt : startedAt;
+  return { kind: 'exited', exitCode, signal, startedAt: began, finishedAt };
 }
 
 /** null: there is none, the run goes on (or its wrapper is gone). */

@@ -225,6 +225,10 @@ export function createAgent(options: AgentOptions): Agent {
       cancelRequested(jobId) {
         attempts.get(jobId)?.cancel();
       },
+      memoryChanged(jobId, memoryMib) {
+        attempts.get(jobId)?.setMemory(memoryMib);
+        claim();
+      },
     },
 
     async start() {

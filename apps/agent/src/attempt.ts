@@ -40,7 +40,7 @@ export class Attempt {
   readonly done: Promise<void>;
   readonly fence: number;
   readonly place: ClaimedJob['place'];
-  readonly needs: ClaimedJob['needs'];
+  needs: ClaimedJob['needs'];
   readonly #job: ClaimedJob;
   readonly #options: AgentOptions;
   readonly #persistence: Persistence;
@@ -99,6 +99,10 @@ export class Attempt {
 
   cancel(): void {
     this.#beginEnding('cancelled');
+  }
+
+  setMemory(memoryMib: number): void {
+    this.needs = { ...this.needs, memoryMib };
   }
 
   /** Stops watching; what has been read is still shipped. */

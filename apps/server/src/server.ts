@@ -144,6 +144,9 @@ export function createServer({ config, logger, onLost }: ServerOptions): Server 
     bus.on('job:cancel-requested', ({ jobId }) => {
       agent.hints.cancelRequested(jobId);
     });
+    bus.on('job:memory', ({ jobId, memoryMib }) => {
+      agent.hints.memoryChanged(jobId, memoryMib);
+    });
 
     stack.defer(every(lease.sweepMs, 'the sweep of leases', jobs.sweepLapsed, logger));
 

@@ -249,4 +249,6 @@ export interface AgentApi {
 export interface AgentHints {
   jobsPending(): void;
   cancelRequested(jobId: JobId): void;
+  /** A machine that runs has so much memory from now on. Of machines that persons run, which are the local agent's. */
+  memoryChanged(jobId: JobId, memoryMib: number): void;
 }

@@ -33,6 +33,8 @@ export interface FleetMember {
   busy: Slots;
   usedCpus: number;
   usedMemoryMib: number;
+  /** Of it, that of machines that persons run. */
+  machinesMemoryMib: number;
 }
 
 export type Agents = ReturnType<typeof createAgents>;
@@ -155,6 +157,9 @@ export function createAgents({ db, lease }: AgentsDeps) {
         status: statusOf(row),
         capacity: capacityOf(row) ?? noCapacity,
         ...busyOf(loads, row.name),
+        machinesMemoryMib: loads
+          .filter(({ agent, place }) => agent === row.name && place === 'vms')
+          .reduce((sum, { memory_mib: memory }) => sum + memory, 0),
       }));
     },
 

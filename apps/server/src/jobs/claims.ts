@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
 import type { FreePlaces } from '@vmo/contract';
-import { fits, parseQueue, queuesFor, take, type Taker } from './queue.ts';
+import { fits, machinesQueue, parseQueue, queuesFor, take, type Taker } from './queue.ts';
 import { assign, selectCandidates, selectQueues, type Candidate } from './queue-repository.ts';
 import type { JobRow } from './repository.ts';
 
@@ -20,6 +20,12 @@ interface Waiting {
 
 const placesOf = ({ jobs, vms, requests }: FreePlaces) => jobs + vms + requests;
 
+/** Machines that persons start first: their memory is promised to them already. */
+const machinesFirst = (candidates: readonly Candidate[]): Candidate[] => [
+  ...candidates.filter(({ queue }) => queue === machinesQueue),
+  ...candidates.filter(({ queue }) => queue !== machinesQueue),
+];
+
 /** Who gets which: in order, each to the agent that has most room for its kind. */
 function choose(
   candidates: readonly Candidate[],
@@ -27,7 +33,7 @@ function choose(
 ): Map<string, Waiting> {
   const left = new Map([...queues.keys()].map((one) => [one, one.free]));
   const chosen = new Map<string, Waiting>();
-  for (const { id, queue, need_cpus: cpus, need_memory_mib: memoryMib } of candidates) {
+  for (const { id, queue, need_cpus: cpus, need_memory_mib: memoryMib } of machinesFirst(candidates)) {
     const { place } = parseQueue(queue);
     const needs = { place, cpus, memoryMib };
     let best: { one: Waiting; free: FreePlaces } | null = null;

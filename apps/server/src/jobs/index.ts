@@ -29,6 +29,7 @@ import { readLines, type LinesRequest } from './lines.ts';
 import { createLog, type LogRange } from './log.ts';
 import { findSeqBeforeNewest, listPartitions } from './log-repository.ts';
 import { createSweep } from './lapsed.ts';
+import { createMemory } from './memory.ts';
 import { resolvePlace, type PlaceDeps } from './place.ts';
 import { filterKnown, listThrowAway } from './repository.ts';
 import { keepPartitions, type Expired } from './retention.ts';
@@ -60,6 +61,10 @@ export interface Jobs {
     run: MachineRun,
     also: (trx: Transaction<Database>, jobId: JobId) => Promise<void>,
   ): Promise<{ job: Job; created: boolean }>;
+  /** What is promised of the memory of the server's own host, to machines and to requests, in MiB; and all there is. */
+  memoryHere(): Promise<{ machines: number; requests: number; limit: number }>;
+  /** The machine of a job that runs has so much memory from now on. */
+  setMemory(jobId: JobId, memoryMib: number): Promise<void>;
   /** Holds back a job that waits, or lets it go on. */
   setHold(actor: Actor, jobId: JobId, isHeld: boolean): Promise<Job>;
   /** Deletes a job that has ended, with its log and artifacts. */
@@ -171,6 +176,7 @@ export function createJobs(deps: JobsDeps): Jobs {
     cancel: service.cancel,
     rerun: service.rerun,
     submitMachine: service.submitMachine,
+    ...createMemory({ db, bus, fleet }),
     setHold: service.setHold,
     async remove(actor, jobId) {
       await service.remove(actor, jobId);

@@ -1,5 +1,6 @@
 import { sql, type Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
+import { machinesQueue } from './queue.ts';
 import type { JobRow } from './repository.ts';
 
 type Db = Kysely<Database>;
@@ -88,6 +89,30 @@ export async function selectCandidates(
     order by rank, turn, id
     limit ${limit}`.execute(db);
   return rows;
+}
+
+/** MiB of memory that are promised on the server's own host. */
+export interface PromisedMemory {
+  /** To machines that persons run, or have just started. */
+  machines: number;
+  /** To requests that its agent runs. */
+  requests: number;
+}
+
+/** Expected plan: idx_jobs_open. */
+export async function selectPromisedMemory(db: Db, localAgent: string): Promise<PromisedMemory> {
+  const { rows } = await sql<PromisedMemory>`
+    select coalesce(sum(need_memory_mib) filter (where queue = ${machinesQueue}), 0)::integer as machines,
+           coalesce(sum(need_memory_mib) filter (where queue <> ${machinesQueue}), 0)::integer as requests
+    from jobs
+    where (status in ('acknowledged', 'running') and agent = ${localAgent})
+       or (status = 'pending' and queue = ${machinesQueue})`.execute(db);
+  return rows[0] ?? { machines: 0, requests: 0 };
+}
+
+/** Of a job that has not ended. Expected plan: its primary key. */
+export async function updateNeededMemory(db: Db, jobId: string, memoryMib: number): Promise<void> {
+  await db.updateTable('jobs').set({ need_memory_mib: memoryMib }).where('id', '=', jobId).execute();
 }
 
 /**

@@ -73,6 +73,9 @@ const isPlace = (text: string): text is PlaceKind => text === 'jobs' || text ===
 
 const kinds: readonly PlaceKind[] = ['jobs', 'vms', 'requests'];
 
+/** Of machines that persons start. */
+export const machinesQueue = queueOf({ takers: { who: 'here' }, place: 'vms' });
+
 /** Queues of jobs that need images: there are as many as there are images. */
 const withImages = 'any/requests/';
 
@@ -97,21 +100,25 @@ export interface Needs {
   memoryMib: number;
 }
 
+/** The memory of a machine that a person starts was looked at before it got into the queue: it does not wait for any. */
 export function fits(free: FreePlaces, { place, cpus, memoryMib }: Needs): boolean {
   return (
     free[place] > 0 &&
     (place === 'jobs' || free.machines === null || free.machines > 0) &&
     (free.cpus === null || cpus <= free.cpus) &&
-    (free.memoryMib === null || memoryMib <= free.memoryMib)
+    (place === 'vms' || free.memoryMib === null || memoryMib <= free.memoryMib)
   );
 }
 
-/** What is left then. Processors are shared: the host divides their time, as it does for all programs. */
+/**
+ * What is left then. Processors are shared: the host divides their time, as it does for all programs. Machines that persons
+ * start may have been promised more memory than there is, and then nothing is left of it.
+ */
 export function take(free: FreePlaces, { place, memoryMib }: Omit<Needs, 'cpus'>): FreePlaces {
   return {
     ...free,
     [place]: free[place] - 1,
     machines: place === 'jobs' || free.machines === null ? free.machines : free.machines - 1,
-    memoryMib: free.memoryMib === null ? null : free.memoryMib - memoryMib,
+    memoryMib: free.memoryMib === null ? null : Math.max(free.memoryMib - memoryMib, 0),
   };
 }

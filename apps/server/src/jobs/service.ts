@@ -242,7 +242,8 @@ export function createJobService(deps: JobServiceDeps) {
           ...{ workspaceId: null, hostId: null, cwd: null, env: {}, secrets: null, secretNames: [] },
           ...{ color: false, timeout: request?.timeout ?? null, cols: 80, rows: 24, idempotencyKey: key },
           createdBy: actor.name,
-          ...{ placement: { takers: { who: 'here' }, place: 'vms' }, priority: 0, retries: 0 },
+          placement: { takers: { who: 'here' }, place: 'vms', memoryMib: spec.memoryMib },
+          ...{ priority: 0, retries: 0 },
           machine: { vmId, spec },
           ...(request && {
             placement: placementOf(spec),

@@ -12,6 +12,7 @@ const ofImages = (...images: (typeof alpine)[]) =>
 function member(change: Partial<FleetMember> = {}): FleetMember {
   return {
     ...{ name: 'local', isHere: true, status: 'online', usedCpus: 0, usedMemoryMib: 0 },
+    machinesMemoryMib: 0,
     busy: { jobs: 0, vms: 0, requests: 0 },
     capacity: {
       slots: { jobs: 2, vms: 3, requests: 2 },
@@ -136,6 +137,18 @@ it.each([
     job('here/requests', { need_memory_mib: 600 }),
     [member({ usedMemoryMib: 600 })],
     'waiting until 600 MiB of memory are free',
+  ],
+  [
+    'machines that persons run have the memory',
+    job('any/requests', { need_memory_mib: 600 }),
+    [member({ usedMemoryMib: 700, machinesMemoryMib: 500 })],
+    'waiting until 600 MiB of memory are free: of 1024 MiB of the server’s host, running machines have 500 and requests 200',
+  ],
+  [
+    'machines have more memory than there is',
+    job('any/requests', { need_memory_mib: 600 }),
+    [member({ usedMemoryMib: 2048, machinesMemoryMib: 2048 })],
+    'waiting until 600 MiB of memory are free: of 1024 MiB of the server’s host, running machines have 2048',
   ],
   [
     'the CPUs are in use, and shared',

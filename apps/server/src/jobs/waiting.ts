@@ -26,6 +26,16 @@ function whyNoImage(members: readonly FleetMember[], images: readonly NeededImag
     : waits;
 }
 
+/** Machines that persons run end when these want them to, so they are named. */
+function whoHasMemory(members: readonly FleetMember[]): string {
+  const host = members.find(({ machinesMemoryMib }) => machinesMemoryMib > 0);
+  if (!host) return '';
+  const { machinesMemoryMib, usedMemoryMib, capacity } = host;
+  const rest = usedMemoryMib - machinesMemoryMib;
+  const ofRequests = rest > 0 ? ` and requests ${String(rest)}` : '';
+  return `: of ${String(capacity.memoryMib)} MiB of the server’s host, running machines have ${String(machinesMemoryMib)}${ofRequests}`;
+}
+
 /** Why nobody has taken this job yet, in the words of the history. */
 export function whyWaiting(
   row: Pick<JobRow, 'queue' | 'need_cpus' | 'need_memory_mib'>,
@@ -70,6 +80,7 @@ export function whyWaiting(
   const fits = free.some(
     ({ capacity, usedMemoryMib }) => row.need_memory_mib <= capacity.memoryMib - usedMemoryMib,
   );
-  if (!fits) return `waiting until ${String(row.need_memory_mib)} MiB of memory are free`;
+  if (!fits)
+    return `waiting until ${String(row.need_memory_mib)} MiB of memory are free${whoHasMemory(free)}`;
   return `waiting for ${mayTake.length === 1 ? 'the agent' : 'an agent'} to take it`;
 }

@@ -10,6 +10,7 @@ import type { DiskRow } from './disks-repository.ts';
 import type { DiskWork } from './disk-work.ts';
 import { noSuchDisk, noSuchVm, wrongState } from './errors.ts';
 import type { Live } from './live.ts';
+import { leaveMemoryToRequests } from './memory.ts';
 import type { Carrier, Turn } from './operations.ts';
 import { toMachineDisk } from './plan.ts';
 import * as repository from './repository.ts';
@@ -25,7 +26,7 @@ const holdPatienceMs = 10_000;
 
 export interface AttachingDeps {
   db: Kysely<Database>;
-  jobs: Pick<Jobs, 'note'>;
+  jobs: Pick<Jobs, 'note' | 'memoryHere' | 'setMemory'>;
   work: DiskWork;
   live: Live;
   telling: Telling;
@@ -183,6 +184,7 @@ export function createAttaching({ db, jobs, work, live, telling }: AttachingDeps
     const vm = await find(operation.vmId);
     if (!isVmLive(vm.status)) throw wrongState(vm.name, vm.status, 'is not running: change it instead');
     const { cpus, memoryMib, balloonMib } = wanted;
+    if (memoryMib !== undefined) await leaveMemoryToRequests(jobs, vm.name, memoryMib - vm.memoryMib);
     const change = {
       ...(cpus === undefined ? {} : { cpus }),
       ...(memoryMib === undefined ? {} : { memoryMib }),
@@ -195,6 +197,7 @@ export function createAttaching({ db, jobs, work, live, telling }: AttachingDeps
         ...(cpus === undefined ? {} : { cpus }),
         ...(memoryMib === undefined ? {} : { memoryMib }),
       });
+    if (memoryMib !== undefined && vm.jobId !== null) await jobs.setMemory(vm.jobId, memoryMib);
     await note(vm, `resized by ${actor.name}: ${words}`);
     await telling.changed(vm.id);
     return words;

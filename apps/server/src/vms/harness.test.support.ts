@@ -67,6 +67,8 @@ export async function startDatacenter(options: {
   /** In place of qemu-img's own. */
   images?: (real: Hypervisor['images']) => Partial<Hypervisor['images']>;
   slots?: number;
+  /** Of the agent. */
+  memoryMib?: number;
 }): Promise<Datacenter> {
   const stack = new AsyncDisposableStack();
   const home = stack.use(await temporaryDirectory());
@@ -96,7 +98,7 @@ export async function startDatacenter(options: {
     slots: { jobs: 10, vms: options.slots ?? 50, requests: 4 },
     ...{
       cpus: 64,
-      memoryMib: 65_536,
+      memoryMib: options.memoryMib ?? 65_536,
       accelerators: [],
       images: [],
       fetchesImages: false,
@@ -150,6 +152,9 @@ export async function startDatacenter(options: {
     bus.on('job:pending', agent.hints.jobsPending);
     bus.on('job:cancel-requested', ({ jobId }) => {
       agent.hints.cancelRequested(jobId);
+    });
+    bus.on('job:memory', ({ jobId, memoryMib }) => {
+      agent.hints.memoryChanged(jobId, memoryMib);
     });
     await agent.start();
     await vms.start();

@@ -19,6 +19,7 @@ import { inOurWords, noSuchVm, wrongState } from './errors.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { findImage } from './images-repository.ts';
 import type { Live } from './live.ts';
+import { leaveMemoryToRequests } from './memory.ts';
 import type { Carrier, Turn } from './operations.ts';
 import { toSpec } from './plan.ts';
 import * as repository from './repository.ts';
@@ -134,6 +135,7 @@ export function createPower({ db, bus, jobs, hypervisor, live, telling, ladder }
       for (const disk of disks) requireAtRest(vm, disk);
       await requireBootable(vm);
       await checkMemory(vm);
+      await leaveMemoryToRequests(jobs, vm.name, vm.memoryMib);
       const spec = toSpec(vm, disks);
       if (hypervisor.dryRun) return await inOurWords(() => rehearse(vm, spec));
       const { id, name } = vm;

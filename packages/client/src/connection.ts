@@ -56,8 +56,12 @@ export interface JobsConnection {
     payload: SocketRequest<N>,
     options?: { timeoutMs?: number },
   ): Promise<SocketAnswer<N>>;
-  /** Gets the row of every job whenever it changes; holds across reconnects (re-read the list when live again). */
-  watchJobs(onJob: (job: Job) => void): () => void;
+  /**
+   * Gets the row of every job whenever it changes; holds across reconnects; returns the way to stop.
+   * @param onBegun called each time the server begins to tell: what changed before that has to be read. Not called
+   * where it tells already.
+   */
+  watchJobs(onJob: (job: Job) => void, onBegun?: () => void): () => void;
   /** The log of one job without gap or repeat; holds across reconnects. */
   followJob(options: FollowOptions): JobSubscription;
   /** Round trip of one acknowledged message in milliseconds. */
@@ -103,6 +107,7 @@ export function connectJobs(options: ConnectionOptions): JobsConnection {
   /** Followers per job: the server knows one subscription per connection and job, however many read from it. */
   const followers = new Map<JobId, number>();
   let watchers = 0;
+  const begunListeners = new Set<() => void>();
   let passingInARow = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
 
@@ -127,7 +132,7 @@ export function connectJobs(options: ConnectionOptions): JobsConnection {
   );
   socket.on('connect', () => {
     passingInARow = 0;
-    if (watchers > 0) void watch(true).catch(() => undefined);
+    if (watchers > 0) beginWatching();
     become('live', null);
   });
   socket.on('connect_error', (error) => {
@@ -184,6 +189,14 @@ export function connectJobs(options: ConnectionOptions): JobsConnection {
     return connection.command('jobs:watch', { watch: on });
   }
 
+  function beginWatching(): void {
+    watch(true).then(
+      () => [...begunListeners].forEach((tell) => tell()),
+      // The connection went away meanwhile: the next one asks again.
+      () => undefined,
+    );
+  }
+
   const connection: JobsConnection = {
     baseUrl,
     get state() {
@@ -220,12 +233,16 @@ export function connectJobs(options: ConnectionOptions): JobsConnection {
       const { code, message, issues } = answer.error;
       throw new CodedError(code, message, issues ? { issues } : {});
     },
-    watchJobs(onJob) {
+    watchJobs(onJob, onBegun) {
       const stop = connection.on('job:status', onJob);
+      // One of its own, so that each can be stopped by itself.
+      const begun = (): void => onBegun?.();
+      begunListeners.add(begun);
       watchers += 1;
-      if (watchers === 1 && socket.connected) void watch(true).catch(() => undefined);
+      if (watchers === 1 && socket.connected) beginWatching();
       return () => {
         stop();
+        begunListeners.delete(begun);
         watchers -= 1;
         if (watchers === 0 && socket.connected) void watch(false).catch(() => undefined);
       };

@@ -139,7 +139,7 @@ export async function watchJobs<T extends { status: string }>(
       read,
       key,
       version: (row) => row.status,
-      onChange: (listener) => connection.watchJobs(listener),
+      onChange: (listener) => connection.watchJobs(listener, listener),
     });
   } finally {
     connection.close();

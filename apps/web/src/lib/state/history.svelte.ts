@@ -24,7 +24,10 @@ class JobHistoryState {
 
   /** Live rows and the poll that catches what they missed, until stopped. */
   start(): () => void {
-    const stop = connection.watchJobs((job) => this.#arrive(job));
+    const stop = connection.watchJobs(
+      (job) => this.#arrive(job),
+      () => void this.refresh(),
+    );
     const timer = setInterval(() => {
       if (!document.hidden && Date.now() >= this.#dueAt) void this.refresh();
     }, 1000);

@@ -44,7 +44,11 @@ class Jobs {
 
   /** Live updates of all jobs, until stopped. */
   start(): () => void {
-    return connection.watchJobs((job) => this.putLive(job));
+    return connection.watchJobs(
+      (job) => this.putLive(job),
+      // Nobody told of what ended before, or came.
+      () => [...this.active.map(({ id }) => id), ...this.#missing.keys()].forEach((id) => void this.load(id)),
+    );
   }
 
   get(id: JobId): Job | undefined {

@@ -43,12 +43,12 @@ export class OpenRequest {
 
   /** Follows the request until stopped. */
   start(): () => void {
-    const stop = connection.watchJobs((job) => {
-      if (job.id === this.id) this.#readSoon();
-    });
-    const stopState = connection.onState(({ phase }) => {
-      if (phase === 'live') this.#readSoon();
-    });
+    const stop = connection.watchJobs(
+      (job) => {
+        if (job.id === this.id) this.#readSoon();
+      },
+      () => this.#readSoon(),
+    );
     const timer = setInterval(() => {
       if (!document.hidden && this.request && !isFinal(this.request.status)) void this.read();
     }, readEvery);
@@ -56,7 +56,6 @@ export class OpenRequest {
     void jobs.load(this.id);
     return () => {
       stop();
-      stopState();
       clearInterval(timer);
       clearTimeout(this.#timer);
     };

@@ -28,13 +28,12 @@ export class RequestBatch {
 
   start(): () => void {
     void this.read();
-    const stop = connection.watchJobs((job) => this.#changed(job));
-    const stopState = connection.onState(({ phase }) => {
-      if (phase === 'live') this.#readSoon();
-    });
+    const stop = connection.watchJobs(
+      (job) => this.#changed(job),
+      () => this.#readSoon(),
+    );
     return () => {
       stop();
-      stopState();
       clearTimeout(this.#timer);
     };
   }

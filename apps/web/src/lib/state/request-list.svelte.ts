@@ -58,7 +58,11 @@ export class RequestList {
 
   /** Follows until stopped. */
   start(): () => void {
-    const stop = connection.watchJobs((job) => this.#changed(job));
+    const stop = connection.watchJobs(
+      (job) => this.#changed(job),
+      () => void this.read(),
+    );
+    void this.read();
     return () => {
       stop();
       clearTimeout(this.#typing);

@@ -19,13 +19,10 @@ export class VmRuns {
 
   start(): () => void {
     void this.load();
-    return connection.watchJobs((job) => {
-      if (job.vmId !== this.#id) return;
-      const known = this.list.some(({ id }) => id === job.id);
-      if (known) this.list = this.list.map((one) => (one.id === job.id ? job : one));
-      // An old one, of a page that is not read yet, comes with it.
-      else if (job.id > (this.list[0]?.id ?? '')) this.list = [job, ...this.list];
-    });
+    return connection.watchJobs(
+      (job) => this.#changed(job),
+      () => void this.load(),
+    );
   }
 
   get hasOlder(): boolean {
@@ -45,16 +42,27 @@ export class VmRuns {
     this.loadingOlder = false;
   }
 
+  #changed(job: Job): void {
+    if (job.vmId !== this.#id) return;
+    const known = this.list.some(({ id }) => id === job.id);
+    if (known) this.list = this.list.map((one) => (one.id === job.id ? job : one));
+    // An old one, of a page that is not read yet, comes with it.
+    else if (job.id > (this.list[0]?.id ?? '')) this.list = [job, ...this.list];
+  }
+
   async #read(before: JobId | null): Promise<void> {
     const query = { vmId: this.#id, limit: pageSize, ...(before && { before }) };
     try {
       const { jobs, nextBefore } = await api.call('listJobs', { query });
       const read = new Set(jobs.map(({ id }) => id));
+      const [newest = '', oldest = ''] = [jobs[0]?.id, jobs.at(-1)?.id];
       // What was told while the answer was on its way is newer than it.
-      const newest = jobs[0]?.id ?? '';
       const told = this.list.filter(({ id }) => !read.has(id) && (before !== null || id > newest));
-      this.list = [...told, ...jobs];
-      this.#nextBefore = nextBefore;
+      // What was read further down stays, unless runs between it and the answer are not known.
+      const touches = before === null && this.list.some(({ id }) => read.has(id));
+      const older = touches ? this.list.filter(({ id }) => id < oldest) : [];
+      this.list = [...told, ...jobs, ...older];
+      if (older.length === 0) this.#nextBefore = nextBefore;
       this.error = null;
     } catch (error) {
       this.error = asError(error);

@@ -25,11 +25,18 @@ const lateMark = '__vmo_late__';
 
 const enter = (directory: string) => `cd -- ${quoted(directory)} 2>/dev/null || exit ${exits.noDirectory}`;
 
+/** Not `-f -`: of that make leaves a temporary file behind. */
+function makeCommand(args: readonly string[], lastMakefile: string | null): string {
+  const make = `make ${args.map(quoted).join(' ')} -f "$_file"`;
+  if (lastMakefile === null) return `${make} "$_file" </dev/null`;
+  return `printf '%s\\n' ${quoted(lastMakefile)} | ${make} -f /dev/stdin`;
+}
+
 /**
  * The first line of stdout is the name of the Makefile, the rest make's own. Programs that a Makefile starts by
  * $(shell …) must not outlive the limit: where the script has a process group of its own, all of it goes.
  */
-const makeScript = (directory: string, args: readonly string[], lastMakefile: string) => `
+const makeScript = (directory: string, args: readonly string[], lastMakefile: string | null) => `
 ${enter(directory)}
 _file=
 for _name in ${makefileNames.join(' ')}; do
@@ -41,7 +48,7 @@ printf '%s\\n' "$_file"
 unset ${outerMakeVariables.join(' ')}
 LC_ALL=C
 export LC_ALL
-printf '%s\\n' ${quoted(lastMakefile)} | make ${args.map(quoted).join(' ')} -f "$_file" -f - &
+${makeCommand(args, lastMakefile)} &
 _make=$!
 (
   _nap=

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
-import { readFile, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { open, readFile, stat, unlink, type FileHandle } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import type { CodedError } from '@vmo/contract';
 import {
   makeFailed,
@@ -32,18 +34,33 @@ interface Call {
   makefile: string;
   environment: Readonly<Record<string, string>>;
   args: readonly string[];
-  lastMakefile: string;
+  /** A file that is open; its owner closes it. */
+  lastMakefile: FileHandle | null;
+}
+
+/**
+ * A file that is open and has no name: nothing of it can stay behind. Of `-f -` make would make a named one, and leaves
+ * it there when it ends with an error; and what Node calls a pipe is a socket, which make cannot open.
+ */
+async function openNameless(text: string): Promise<FileHandle> {
+  const path = join(tmpdir(), `vmo-${randomUUID()}`);
+  const file = await open(path, 'wx+', 0o600);
+  await unlink(path);
+  // At a place of its own: where it is read as it stands, it is read from the beginning.
+  await file.write(text, 0);
+  return file;
 }
 
 function runMake({ directory, makefile, environment, args, lastMakefile }: Call): Promise<MakeResult> {
   const { promise, resolve: settle, reject } = Promise.withResolvers<MakeResult>();
   const outer: ReadonlySet<string> = new Set(outerMakeVariables);
   const kept = Object.entries(environment).filter(([name]) => !outer.has(name));
-  const child = spawn('make', [...args, '-f', makefile, '-f', '-'], {
+  const last = lastMakefile ? ['-f', '/dev/stdin'] : [makefile];
+  const child = spawn('make', [...args, '-f', makefile, ...last], {
     cwd: directory,
     env: { ...Object.fromEntries(kept), LC_ALL: 'C' },
     detached: true,
-    stdio: 'pipe',
+    stdio: [lastMakefile?.fd ?? 'ignore', 'pipe', 'pipe'],
   });
   const chunks: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
   let size = 0;
@@ -57,7 +74,7 @@ function runMake({ directory, makefile, environment, args, lastMakefile }: Call)
     end(makeFailed(`make did not finish reading ${makefile} within ${String(makeTimeoutMs / 1000)} s`));
   }, makeTimeoutMs);
   for (const stream of ['stdout', 'stderr'] as const) {
-    child[stream].on('data', (data: Buffer) => {
+    child[stream]?.on('data', (data: Buffer) => {
       size += data.length;
       if (size <= maxOutputBytes) chunks[stream].push(data);
       else if (child.exitCode === null)
@@ -73,8 +90,6 @@ function runMake({ directory, makefile, environment, args, lastMakefile }: Call)
     const [stdout, stderr] = [chunks.stdout, chunks.stderr].map((part) => Buffer.concat(part).toString());
     settle({ makefile, exitCode, stdout: stdout ?? '', stderr: stderr ?? '' });
   });
-  child.stdin.on('error', () => undefined); // it may end before it has read us
-  child.stdin.end(lastMakefile);
   return promise;
 }
 
@@ -93,7 +108,12 @@ export function localMakeDirectory(
       const found = await stamps(makefileNames);
       const makefile = makefileNames.find((_name, index) => typeof found[index] === 'string');
       if (makefile === undefined) return null;
-      return runMake({ directory, makefile, environment, args, lastMakefile });
+      const file = lastMakefile === null ? null : await openNameless(lastMakefile);
+      try {
+        return await runMake({ directory, makefile, environment, args, lastMakefile: file });
+      } finally {
+        await file?.close();
+      }
     },
 
     read: (files) =>

@@ -34,10 +34,11 @@ export interface MakeDirectory {
   /** Equal for the same directory of the same machine. */
   readonly place: string;
   /**
-   * Runs make, with `lastMakefile` read after the real one; null: there is no Makefile.
+   * Runs make, with `lastMakefile` read after the real one, or with the real one as its goal; null: there is no
+   * Makefile.
    * @throws CodedError MAKE_FAILED where make cannot be run to its end, DIRECTORY_UNUSABLE, HOST_UNREACHABLE
    */
-  run(args: readonly string[], lastMakefile: string): Promise<MakeResult | null>;
+  run(args: readonly string[], lastMakefile: string | null): Promise<MakeResult | null>;
   /** In the order of `files`. */
   stamps(files: readonly string[]): Promise<Stamp[]>;
   /** In the order of `files`; the text of what is too large or cannot be read is empty. */
@@ -64,10 +65,11 @@ export async function readDatabase(directory: MakeDirectory): Promise<MakeResult
 }
 
 /**
- * Lets make make the files that the Makefile includes, as it does before every goal and every dry run.
+ * Lets make make the files that the Makefile includes, as it does before every goal and every dry run. The Makefile
+ * is the one goal for which nothing else is made.
  * @throws CodedError MAKE_FAILED with make's own words, and what `run` throws
  */
 export async function remakeIncludes(directory: MakeDirectory): Promise<void> {
-  const result = await directory.run(['--silent', '--no-builtin-rules', stopMark], `${stopMark}: ; @:`);
+  const result = await directory.run(['--silent', '--no-builtin-rules'], null);
   if (result && result.exitCode !== 0) throw makeFailed(result.stderr);
 }

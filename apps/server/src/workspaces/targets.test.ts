@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TargetList } from '@vmo/contract';
 import { temporaryDirectory } from '@vmo/testkit';
@@ -194,6 +194,29 @@ describe('the make targets of a directory', () => {
         expect(existsSync(join(directory, 'canary'))).toBe(false);
       },
     ));
+
+  it('leave no temporary file behind, also where make begins again for what it made', async () => {
+    await using root = await temporaryDirectory();
+    const [directory, temporary] = [join(root.path, 'project'), join(root.path, 'temporary')];
+    for (const path of [directory, temporary]) await mkdir(path);
+    await writeFile(
+      join(directory, 'Makefile'),
+      'include made.mk\nall: ; @:\nmade.mk: ; @echo "more: ; @:" >$@\n',
+    );
+    const here = localMakeDirectory(directory, { ...environment, TMPDIR: temporary });
+    expect(names(await createTargets().list(here))).toEqual(['all', 'more']);
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
+  it('say so where there is no make', async () => {
+    await using root = await temporaryDirectory();
+    await writeFile(join(root.path, 'Makefile'), 'all: ; @:\n');
+    await symlink('/bin/sh', join(root.path, 'sh'));
+    const here = localMakeDirectory(root.path, { PATH: root.path });
+    await expect(createTargets().list(here)).rejects.toMatchObject({
+      ...{ code: 'MAKE_FAILED', message: expect.stringContaining('is it installed') as unknown },
+    });
+  });
 
   it('fail with the words of make, file and line, when the Makefile is broken', async () => {
     const broken = withMakefiles({ Makefile: 'a:\n  spaces\n' }, () => undefined);

@@ -69,7 +69,14 @@ describe.skipIf(!isThere).concurrent('simulation requests on other machines', ()
     });
     const isAt = (attempt: number) => (request: SimulationRequest) =>
       request.attempt === attempt && request.results[0]?.status === 'running';
+    /** What an agent still has of an attempt that was taken from it is refused: each has to have said a word before. */
+    const hasBegun = (attempt: number) =>
+      until(`the word of attempt ${String(attempt)}`, async () => {
+        const text = await storedText(server, uuid, 'stdout');
+        return text.match(/^begun/gm)?.length === attempt;
+      });
     await when(server, uuid, 'the first command', isAt(1));
+    await hasBegun(1);
     await using second = await startTestAgent(server, {
       ...{ name: 'second', env: { VMO_AGENT_COUNT: '1', ...clockOff(-hourMs) } },
     });
@@ -89,6 +96,7 @@ describe.skipIf(!isThere).concurrent('simulation requests on other machines', ()
       expect(margin).toBeGreaterThan(0);
       // By the server's clock, and not an hour away.
       expect(margin).toBeLessThan(leaseSeconds * 10_000);
+      await hasBegun(attempt);
     }
     /** What it says when it is back is refused, and what it had of the machine goes. */
     const expectNothingLeft = (agent: TestAgent) =>

@@ -58,6 +58,12 @@ async function introduce(
       return { welcome: await api.hello(hello), askedAt };
     } catch (error) {
       if (error instanceof CodedError && isFinalRefusal(error)) throw error;
+      // One that knows of versions says so of any other: this is one from before.
+      if (error instanceof CodedError && error.code === 'INVALID_INPUT')
+        throw new Error(
+          `the server does not understand version ${String(hello.contract)} of the agent contract, which this agent (${hello.version}) speaks: update the server to the version of the agent (${error.message})`,
+          { cause: error },
+        );
       if (attempt === 1 || attempt % 60 === 0)
         logger.warn({ err: error }, 'the server does not answer; trying again until it does');
       await delay(helloRetryMs);

@@ -8,7 +8,16 @@ import {
   RunProgress,
   SpoolStream,
 } from './agent.ts';
-import { Agent, AgentHello, AgentNews, AgentReport, AgentWelcome, LeaseAnswer, NewAgent } from './agents.ts';
+import {
+  Agent,
+  AgentHello,
+  AgentNews,
+  AgentReport,
+  AgentWelcome,
+  LeaseAnswer,
+  NewAgent,
+  StrangeHello,
+} from './agents.ts';
 import { AgentId, JobId } from './ids.ts';
 import { Sha256 } from './images.ts';
 import type { Route } from './route.ts';
@@ -113,9 +122,9 @@ export const agentRoutes = {
   agentHello: {
     method: 'POST',
     path: '/agent/hello',
-    permission: 'agents:work',
+    permission: 'agents:greet',
     summary: 'For agents: begin, with the version of the contract and what you have to offer',
-    body: AgentHello,
+    body: z.union([AgentHello, StrangeHello]),
     response: AgentWelcome,
   },
   agentRenew: {

@@ -8,7 +8,7 @@ import { Timestamp } from './text.ts';
  * Version of what agents and server say to each other. Another one is refused: raise it with every change that an agent of
  * before would misunderstand.
  */
-export const agentContractVersion = 1;
+export const agentContractVersion = 2;
 
 export const AgentName = z
   .string()
@@ -82,6 +82,13 @@ export const AgentHello = z.strictObject({
   capacity: AgentCapacity,
 });
 export type AgentHello = z.infer<typeof AgentHello>;
+
+/**
+ * The first words of an agent of any version, so that one of another version is told so, and not that its words are wrong.
+ * This must never change.
+ */
+export const StrangeHello = AgentHello.pick({ contract: true, version: true }).loose();
+export type StrangeHello = z.infer<typeof StrangeHello>;
 
 /** The times of a lease, in milliseconds. */
 export const LeaseTimes = z.object({

@@ -2,8 +2,8 @@ import { z } from 'zod';
 
 /**
  * What a route or socket event requires. One role exists today and holds all of them; routes and events
- * declare theirs so that roles can come without touching them. `public` needs no credential, and `agents:work` is all that
- * an agent's token may do.
+ * declare theirs so that roles can come without touching them. `public` needs no credential; `agents:greet` and
+ * `agents:work` are all that an agent's token may do, and only the first as long as it speaks another version of the contract.
  */
 export const Permission = z.enum([
   'public',
@@ -22,6 +22,7 @@ export const Permission = z.enum([
   'vms:delete',
   'agents:read',
   'agents:write',
+  'agents:greet',
   'agents:work',
   'system:read',
   'system:write',

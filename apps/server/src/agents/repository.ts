@@ -77,6 +77,19 @@ export async function greetAgent(db: Db, agentId: string, hello: AgentHello, lea
     .execute();
 }
 
+/** An agent of another version was here: what it has of a lease is left as it is. */
+export async function noteVersion(
+  db: Db,
+  agentId: string,
+  { contract, version }: { contract: number; version: string },
+): Promise<void> {
+  await db
+    .updateTable('agents')
+    .set({ contract, version, seen_at: sql<Date>`now()` })
+    .where('id', '=', agentId)
+    .execute();
+}
+
 /** @returns whether a person wants it to drain; undefined: there is no such agent */
 export async function renewLease(
   db: Db,

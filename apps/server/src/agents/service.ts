@@ -7,12 +7,14 @@ import {
   CodedError,
   largestBrought,
   type Agent,
-  type AgentHello,
+  AgentHello,
   type AgentReport,
   type AgentStatus,
   type AgentWelcome,
   type NewAgent,
+  parseInput,
   type Slots,
+  type StrangeHello,
 } from '@vmo/contract';
 import { audit, hashSecret, newSecret, type AgentPrincipal } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
@@ -94,6 +96,17 @@ function toAgent(row: AgentRow, loads: readonly Load[]): Agent {
 
 const noSuchAgent = () => new CodedError('AGENT_NOT_FOUND', 'there is no agent with this id');
 
+/** null: it speaks the same version of the contract. */
+function objectionTo({ contract, version }: { contract: number; version: string }): CodedError | null {
+  if (contract === agentContractVersion) return null;
+  const [older, newer] =
+    contract < agentContractVersion ? ['the agent', 'the server'] : ['the server', 'the agent'];
+  return new CodedError(
+    'AGENT_INCOMPATIBLE',
+    `the agent (${version}) speaks version ${String(contract)} of the agent contract and this server version ${String(agentContractVersion)}: update ${older} to the version of ${newer}`,
+  );
+}
+
 /** Who may take jobs: their tokens, what they have to offer, and their leases. */
 export function createAgents({ db, lease }: AgentsDeps) {
   /** As far as this process knows, for agents inside it: they hold at once, not at their next renewal. */
@@ -128,15 +141,6 @@ export function createAgents({ db, lease }: AgentsDeps) {
   function refuseLocal({ kind }: AgentRow, what: string): void {
     if (kind !== 'local') return;
     throw new CodedError('AGENT_BUSY', `this agent is the server's own: it cannot be ${what}, only drained`);
-  }
-
-  function checkContract({ contract, version }: AgentHello): void {
-    if (contract === agentContractVersion) return;
-    const older = contract < agentContractVersion ? 'agent' : 'server';
-    throw new CodedError(
-      'AGENT_INCOMPATIBLE',
-      `the agent (${version}) speaks version ${String(contract)} of the agent contract and this server version ${String(agentContractVersion)}: update the ${older}`,
-    );
   }
 
   return {
@@ -226,6 +230,10 @@ export function createAgents({ db, lease }: AgentsDeps) {
         images: capacity.images,
         bringsUpTo: largestBrought(capacity),
         mayTake: row.live && !row.draining && !row.leaving,
+        objection:
+          row.contract === null
+            ? null
+            : objectionTo({ contract: row.contract, version: row.version ?? 'of before' }),
       };
     },
 
@@ -233,8 +241,13 @@ export function createAgents({ db, lease }: AgentsDeps) {
      * An agent begins, or has begun anew.
      * @throws CodedError AGENT_INCOMPATIBLE; AGENT_ELSEWHERE when another data directory uses its token
      */
-    async hello(agentId: AgentId, hello: AgentHello): Promise<AgentWelcome> {
-      checkContract(hello);
+    async hello(agentId: AgentId, words: AgentHello | StrangeHello): Promise<AgentWelcome> {
+      const objection = objectionTo(words);
+      if (objection) {
+        await repository.noteVersion(db, agentId, words);
+        throw objection;
+      }
+      const hello = parseInput(AgentHello, words);
       const name = await db.transaction().execute(async (trx) => {
         const row = await repository.lockAgent(trx, agentId);
         if (!row) throw noSuchAgent();

@@ -34,9 +34,12 @@ export interface AgentPrincipal {
   bringsUpTo: number;
   /** It has a lease, and nobody wants it to drain. */
   mayTake: boolean;
+  /** Why it may not do any work until it begins anew: it speaks another version of the contract. */
+  objection: CodedError | null;
 }
 
-const agentPermissions: ReadonlySet<Permission> = new Set(['agents:work']);
+const agentPermissions: ReadonlySet<Permission> = new Set(['agents:greet', 'agents:work']);
+const strangerPermissions: ReadonlySet<Permission> = new Set(['agents:greet']);
 
 /** What a request or handshake carries. A bearer token, where given, is the one that counts. */
 export interface Credentials {
@@ -73,11 +76,16 @@ export class TooManyAttempts extends CodedError {
 export const holds = ({ permissions }: Principal, permission: Permission): boolean =>
   permissions === 'all' || permissions.has(permission);
 
-/** @throws CodedError UNAUTHENTICATED without a principal, FORBIDDEN when it lacks the permission */
+/**
+ * @throws CodedError UNAUTHENTICATED without a principal, FORBIDDEN when it lacks the permission, AGENT_INCOMPATIBLE when it
+ * is an agent's that only another version keeps from it
+ */
 export function permit(principal: Principal | null, permission: Permission): asserts principal is Principal {
   if (!principal)
     throw new CodedError('UNAUTHENTICATED', 'log in, or send the token as `Authorization: Bearer …`');
   if (!holds(principal, permission)) {
+    const objection = agentPermissions.has(permission) ? principal.agent?.objection : null;
+    if (objection) throw objection;
     throw new CodedError('FORBIDDEN', `this needs the permission ${permission}`);
   }
 }
@@ -113,7 +121,8 @@ export function createAuth({ db, bus, token, findAgent }: AuthDeps): Auth {
         const agent = await findAgent(bearer);
         if (agent) {
           const asAgent = { ...actor, name: `agent ${agent.name}` };
-          return { actor: asAgent, expiresAt: null, permissions: agentPermissions, agent };
+          const permissions = agent.objection ? strangerPermissions : agentPermissions;
+          return { actor: asAgent, expiresAt: null, permissions, agent };
         }
         refuseWhenLimited('bearer', address);
         attempts.bearer.fail(address);

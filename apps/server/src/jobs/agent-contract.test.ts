@@ -16,8 +16,9 @@ import {
   type RunOutcome,
   type SpoolChunk,
 } from '@vmo/contract';
+import { connect } from '@vmo/db';
 import { findProgram, findSmallGuestParts } from '@vmo/hypervisor';
-import { startTestServer } from '@vmo/testkit';
+import { startTestServer, type TestServer } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
 import { freeJobs, owner, startCockpit } from './harness.test.support.ts';
@@ -365,12 +366,17 @@ describe.each([
 });
 
 describe('an agent over HTTP', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startTestServer();
+  }, 60_000);
+  afterAll(() => server[Symbol.asyncDispose]());
+
   it('is let in with its own token, of the same version, from one place; and not any more when it was revoked', async () => {
-    await using server = await startTestServer();
     const { client } = server;
     const { agent, token } = await client.call('addAgent', { body: { name: 'far' } });
     expect(agent).toMatchObject({ name: 'far', kind: 'remote', status: 'new', capacity: null });
-    const connect = (bearer: string) =>
+    const reach = (bearer: string) =>
       createHttpAgentApi({
         baseUrl: server.url,
         token: bearer,
@@ -381,17 +387,10 @@ describe('an agent over HTTP', () => {
         () => 'no error',
         (error: unknown) => (error instanceof CodedError ? error.code : error),
       );
-    const api = connect(token);
+    const api = reach(token);
     const hello = { contract: agentContractVersion, version: '1.2.3', installation: newId(), capacity };
-    expect(await codeOf(connect(`${token}x`).hello(hello))).toBe('UNAUTHENTICATED');
-    expect(await codeOf(connect(server.token).hello(hello))).toBe('FORBIDDEN');
-    const older = await api.hello({ ...hello, contract: 0 }).catch((error: unknown) => error);
-    expect(older).toMatchObject({
-      code: 'AGENT_INCOMPATIBLE',
-      message: expect.stringMatching(/update the agent$/) as string,
-    });
-    const newer = await api.hello({ ...hello, contract: 99 }).catch((error: unknown) => error);
-    expect(newer).toMatchObject({ message: expect.stringMatching(/update the server$/) as string });
+    expect(await codeOf(reach(`${token}x`).hello(hello))).toBe('UNAUTHENTICATED');
+    expect(await codeOf(reach(server.token).hello(hello))).toBe('FORBIDDEN');
 
     // Before it has said who it is, it gets nothing.
     const { job } = await client.call('submitJob', { body: { command: 'true', agent: 'far' } });
@@ -417,6 +416,19 @@ describe('an agent over HTTP', () => {
     expect(await listed()).toMatchObject({ busy: { jobs: 1, vms: 0, requests: 0 } });
     expect(await codeOf(client.call('removeAgent', { params }))).toBe('AGENT_BUSY');
 
+    // The server was updated while the agent ran: it is told at its next words, and may begin anew.
+    const db = connect(server.database);
+    await db.updateTable('agents').set({ contract: 1 }).where('name', '=', 'far').execute();
+    await db.destroy();
+    const behind = {
+      code: 'AGENT_INCOMPATIBLE',
+      message: `the agent (1.2.3) speaks version 1 of the agent contract and this server version ${String(agentContractVersion)}: update the agent to the version of the server`,
+    };
+    await expect(api.renew({ capacity, leaving: false, left: [] })).rejects.toMatchObject(behind);
+    await expect(api.claim(freeJobs(1))).rejects.toMatchObject(behind);
+    await api.hello(hello);
+    expect(await api.assigned()).toMatchObject([{ id: job.id }]);
+
     // Its token is for its work alone.
     const asAgent = await fetch(`${server.url}/api/v1/jobs`, {
       headers: { authorization: `Bearer ${token}` },
@@ -426,6 +438,35 @@ describe('an agent over HTTP', () => {
     expect(await codeOf(api.renew({ capacity, leaving: false, left: [] }))).toBe('AGENT_REVOKED');
     expect(await codeOf(api.claim(freeJobs(1)))).toBe('AGENT_REVOKED');
     expect(await listed()).toMatchObject({ status: 'revoked' });
+  });
+
+  it('of another version is told which is which and what to do, whatever else it says', async () => {
+    const { client } = server;
+    const { token, agent } = await client.call('addAgent', { body: { name: 'strange' } });
+    const hello = (body: object) =>
+      fetch(`${server.url}/api/v1/agent/hello`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }).then(async (response) => ({ status: response.status, body: await response.text() }));
+    const ours = String(agentContractVersion);
+    const older = await hello({ contract: 1, version: '0.0.9', capacity: { cpus: 1 } });
+    expect(older).toMatchObject({ status: 409 });
+    expect(older.body).toContain(
+      `the agent (0.0.9) speaks version 1 of the agent contract and this server version ${ours}: update the agent to the version of the server`,
+    );
+    expect((await client.call('listAgents')).agents.find(({ id }) => id === agent.id)).toMatchObject({
+      ...{ status: 'offline', contract: 1, version: '0.0.9', capacity: null },
+    });
+    const newer = await hello({ contract: 99, version: '9.9.9', room: 'for what we do not know' });
+    expect(newer).toMatchObject({ status: 409 });
+    expect(newer.body).toContain(
+      `speaks version 99 of the agent contract and this server version ${ours}: update the server to the version of the agent`,
+    );
+    // One of the same version whose words are wrong is told what is wrong.
+    const wrong = await hello({ contract: agentContractVersion, version: '1', installation: 'here' });
+    expect(wrong).toMatchObject({ status: 422 });
+    expect(wrong.body).toMatch(/installation.*capacity/s);
   });
 
   it.skipIf(!isThere)(

@@ -1,4 +1,4 @@
-import type { MachineSpec } from '@vmo/contract';
+import type { MachineRequest, MachineSpec } from '@vmo/contract';
 import type { QemuFeatures } from '../probe/trial.ts';
 import { sandboxArgument } from '../probe/trial.ts';
 import { blockNodes, type Layer } from './block.ts';
@@ -49,7 +49,7 @@ export function buildArguments(line: CommandLine): string[] {
     ...memory(spec, features.virtioMem),
     ...consoles(spec),
     // A panic is told even where the kernel's words do not come to the console.
-    ...(spec.request ? [...runnerPorts, '-device', 'pvpanic-pci'] : []),
+    ...(spec.request ? [...runnerPorts(spec.request), '-device', 'pvpanic-pci'] : []),
     ...rootPorts(spec.disks.length),
     ...disks(line),
     ...boot(spec),
@@ -112,26 +112,28 @@ function consoles({ display }: MachineSpec): string[] {
 
 /**
  * What the runner in the guest talks by: what it says goes into files, which QEMU writes by itself, whether or not
- * anybody of us is there. The control port comes last: where it is, the others are.
+ * anybody of us is there. The control port comes last: where it is, the others are. Where a channel was asked for, they have
+ * names that a runner which the guest starts by itself does not look for.
  */
-const runnerPorts: readonly string[] = [
-  ...Object.entries(requestDescriptors).flatMap(([name, descriptor], index) => {
-    const set = index + 2;
-    return [
-      ...['-add-fd', option(null, { fd: descriptor, set })],
-      ...['-chardev', option('file', { id: `vmo-${name}`, path: `/dev/fdset/${set}`, append: true })],
-      ...['-device', runnerPort(name)],
-    ];
-  }),
-  ...['-chardev', option('socket', { id: 'vmo-ctl', path: sockets.control, server: true, wait: false })],
-  ...['-device', runnerPort('ctl')],
-];
-
-function runnerPort(name: string): string {
-  return option('virtserialport', {
-    ...{ bus: 'serials.0', chardev: `vmo-${name}`, id: `port-${name}`, name: `vmo.${name}` },
-  });
-}
+const runnerPorts = ({ channel }: Pick<MachineRequest, 'channel'>): string[] => {
+  const prefix = channel === null || channel === 'runner' ? 'vmo' : 'vmo-asked';
+  const runnerPort = (name: string) =>
+    option('virtserialport', {
+      ...{ bus: 'serials.0', chardev: `vmo-${name}`, id: `port-${name}`, name: `${prefix}.${name}` },
+    });
+  return [
+    ...Object.entries(requestDescriptors).flatMap(([name, descriptor], index) => {
+      const set = index + 2;
+      return [
+        ...['-add-fd', option(null, { fd: descriptor, set })],
+        ...['-chardev', option('file', { id: `vmo-${name}`, path: `/dev/fdset/${set}`, append: true })],
+        ...['-device', runnerPort(name)],
+      ];
+    }),
+    ...['-chardev', option('socket', { id: 'vmo-ctl', path: sockets.control, server: true, wait: false })],
+    ...['-device', runnerPort('ctl')],
+  ];
+};
 
 function rootPorts(diskCount: number): string[] {
   return Array.from({ length: portCount(diskCount) }, (_, index) => [

@@ -359,7 +359,7 @@ describe('a simulation request', () => {
   );
 
   it(
-    'starts the runner itself where the guest does not: by the guest agent, over SSH, or at the console',
+    'starts the runner itself where the guest does not, or where a channel was asked for: by the guest agent, over SSH, or at the console',
     patience,
     async () => {
       const id = MachineSpec.shape.id.parse(randomUUID());
@@ -367,7 +367,7 @@ describe('a simulation request', () => {
       const slow = { ...request, readySeconds: 110 };
       const overSsh: Partial<MachineSpec> = {
         id,
-        ...(await workshop.guest({ ssh: true, append: 'vmo.no_runner' })),
+        ...(await workshop.guest({ ssh: true })),
         disks: [
           MachineSpec.shape.disks.element.parse({
             ...{ id: randomUUID(), file: seed, format: 'raw', readOnly: true },
@@ -377,8 +377,8 @@ describe('a simulation request', () => {
         request: { ...slow, channel: 'ssh', login: { user: 'root', password: null }, seed },
       };
       const atLogin: Partial<MachineSpec> = {
-        ...(await workshop.guest({ append: `vmo.no_runner vmo.login=${hashOfPassword}` })),
-        request: { ...slow, login: { user: 'root', password: 'it is mine' } },
+        ...(await workshop.guest({ append: `vmo.login=${hashOfPassword}` })),
+        request: { ...slow, channel: 'serial', login: { user: 'root', password: 'it is mine' } },
       };
       const commands = (words: string, code: number) => ({
         commands: [{ run: `echo ${words}; echo ${words} failed >&2; exit ${code}` }],

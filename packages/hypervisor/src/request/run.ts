@@ -252,7 +252,10 @@ export class RequestRun implements Run {
     const words = await lastWords(join(spec.directory, 'boot'));
     const said =
       words === null ? 'and its serial console is silent' : `the last lines of its console: ${words}`;
-    this.#fail(`the guest was not ready within ${request.readySeconds} s, as no runner answered; ${said}`);
+    const by = request.channel === null ? '' : ` by ${request.channel}, which was asked for`;
+    this.#fail(
+      `the guest was not ready within ${request.readySeconds} s, as no runner answered${by}; ${said}`,
+    );
   }
 
   #fail(reason: string): void {

@@ -3,7 +3,8 @@
  * shell and the usual small tools, of busybox or of any distribution. It is started once when the guest has booted, as
  * root. Where there is no port `vmo.ctl` it ends at once: the same image is used for other machines as well.
  *
- * Its ports, in /dev/virtio-ports:
+ * Its ports, in /dev/virtio-ports; with `vmo-asked` for `vmo` where a channel was asked for, so that a runner that the guest
+ * starts by itself finds none:
  *   vmo.ctl        from the cockpit: `vmo-plan <bytes> <SHA-256> <nonce>`, and that many bytes of shell (plan.ts)
  *   vmo.stdout, vmo.stderr, vmo.artifacts
  *                  files on the host, which grow by whatever is written here
@@ -31,23 +32,27 @@ PATH=\${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 export PATH
 : "\${HOME:=/root}"
 export HOME
-_ports=/dev/virtio-ports
+_ports=/dev/virtio-ports/vmo
 
 # Names of ports come a moment after the ports. --wait: the machine was started for a request.
 _patience=3
-_by=runner
+_by=runner _asked=
 case \${1-} in
   --wait) _patience=300 ;;
-  --by-*) _patience=300 _by=\${1#--by-} ;;
+  --by-*) _patience=300 _by=\${1#--by-} _asked=$_ports-asked ;;
 esac
-while [ ! -e "$_ports/vmo.artifacts" ] || [ ! -e "$_ports/vmo.ctl" ]; do
+while [ ! -e "$_ports.artifacts" ] || [ ! -e "$_ports.ctl" ]; do
+  if [ -n "$_asked" ] && [ -e "$_asked.ctl" ]; then
+    _ports=$_asked _asked=
+    continue
+  fi
   _patience=$((_patience - 1))
   [ "$_patience" -gt 0 ] || exit 0
   sleep 0.1 2>/dev/null || sleep 1
 done
 # Each can be opened only once: a second runner ends here.
-exec 3<"$_ports/vmo.ctl" || exit 1
-exec 4>>"$_ports/vmo.stdout" 5>>"$_ports/vmo.stderr" 6>>"$_ports/vmo.report" 7>>"$_ports/vmo.artifacts" || exit 1
+exec 3<"$_ports.ctl" || exit 1
+exec 4>>"$_ports.stdout" 5>>"$_ports.stderr" 6>>"$_ports.report" 7>>"$_ports.artifacts" || exit 1
 
 say() {
   read -r _up _rest </proc/uptime
@@ -74,7 +79,7 @@ done
 # How much went through a port: the kernel counts it, or dd says how much it copied. Not every dd does.
 [ -d /sys/kernel/debug/virtio-ports ] || mount -t debugfs none /sys/kernel/debug 2>/dev/null
 counter_of() {
-  _link=$(readlink "$_ports/$1") && echo "/sys/kernel/debug/virtio-ports/\${_link##*/}"
+  _link=$(readlink "$_ports.$1") && echo "/sys/kernel/debug/virtio-ports/\${_link##*/}"
 }
 sent() { # by the counter $1, into _n; a dash: it is not told
   _n=-
@@ -95,7 +100,7 @@ copied() { # by the counter $1, which stood at $2; or by the words in the file $
     case $_word in byte | bytes) _n=$_number ;; esac
   done <"$3"
 }
-_stdout=$(counter_of vmo.stdout) _stderr=$(counter_of vmo.stderr) _artifacts=$(counter_of vmo.artifacts)
+_stdout=$(counter_of stdout) _stderr=$(counter_of stderr) _artifacts=$(counter_of artifacts)
 
 # What the plan is made of.
 _stop=1 _sync= _left=0

@@ -44,6 +44,8 @@ export interface JobsTable {
   stderr_line: number | null;
   boot_line: number | null;
   command_line: number | null;
+  /** The styles that are on where the log ends, per stream in the order of `LogStream`; empty: none. */
+  styles: Generated<string[]>;
   /** Bytes in the middle that were left out because the log is above its size limit. */
   cut_bytes: Generated<number>;
   /** The event up to which a long console is always kept; behind it only its newest part is. */
@@ -142,6 +144,8 @@ export interface JobEventsTable {
   lines_before: number[];
   /** The number of the line that the chunk goes on with; null: it begins one. */
   continues: number | null;
+  /** The escape sequence for the style that is on where the chunk begins; null: stored before this was followed. */
+  style: string | null;
 }
 
 /** Groups that fold, and errors and warnings, in the logs of jobs that have ended. */

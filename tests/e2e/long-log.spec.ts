@@ -18,10 +18,11 @@ import {
 
 test.slow();
 
-/** The long log of all stories here, made once. */
+/** The long log of all stories here, made once. Line 300 turns bold orange on, and line 900,000 off. */
 let million: Promise<Job> | undefined;
 function millionLines(server: TestServer): Promise<Job> {
-  million ??= submit(server, { command: 'seq 1 1000000' }).then((job) => finished(server, job));
+  const command = `seq 1 299; printf '\\033[1;38;5;208m'; seq 300 899999; printf '\\033[0m'; seq 900000 1000000`;
+  million ??= submit(server, { command }).then((job) => finished(server, job));
   return million;
 }
 
@@ -125,6 +126,11 @@ test('a link goes to any line of a million', async ({ cockpit, server }) => {
     const target = cockpit.locator('[data-row].target');
     await expect(target).toBeInViewport();
     await expect(target.locator('.number')).toHaveText(String(number));
+    // What was turned on hundreds of thousands of lines before is on, and what was turned off is off.
+    const styled = target.locator('.text .bold');
+    await expect(styled).toHaveCount(number === 500_000 ? 1 : 0);
+    // Orange, as light or dark as the theme can show it.
+    if (number === 500_000) await expect(styled).toHaveCSS('color', /^oklch\(\S+ 0\.18\d* 56\./);
   }
   await cockpit.goto(jobUrl(server, job, 5_000_000));
   await expect(cockpit.getByText(/There is no line 5,000,000/).first()).toBeVisible();

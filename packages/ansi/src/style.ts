@@ -47,12 +47,16 @@ function extendedColor(
   return { color: null, used: 1 };
 }
 
+/** Parameters of more characters mean nothing: what is cut off within them must be kept until the rest comes. */
+export const longestSgr = 256;
+
 /**
  * The style after `ESC [ params m`. Unknown parameters change nothing; conceal (8) is ignored on purpose: a log
  * shows what was written.
  */
 export function applySgr(style: Style, params: string): Style {
   if (params === '' || params === '0') return plainStyle;
+  if (params.length > longestSgr) return style;
   // Private parameters (`>4;2m` sets a keyboard mode) are not styles.
   if (/[<=>?]/.test(params)) return style;
   let { fg, bg, flags } = style;

@@ -50,6 +50,7 @@ function event(seq: number, chunk = `line ${String(seq)}\n`): JobEvent {
     ts: '2026-01-01T00:00:00.000Z',
     linesBefore: seq - 1,
     continues: null,
+    style: '',
   };
 }
 

@@ -18,6 +18,11 @@ export const JobEvent = z.object({
     .min(1)
     .nullable()
     .describe('The number of the unfinished line that the chunk goes on with; null: it begins a line'),
+  style: z
+    .string()
+    .describe(
+      'The escape sequence for the style that its stream left on, and the beginning of one that the chunk ends; empty: none',
+    ),
 });
 export type JobEvent = z.infer<typeof JobEvent>;
 
@@ -95,7 +100,9 @@ export const LogLine = z.object({
   stream: LogStream,
   ts: Timestamp.describe('When its first byte was read'),
   text: z.string().describe('With its escape sequences, without its line end'),
-  style: z.string().describe('The escape sequence for the style that the line begins with; empty: none'),
+  style: z
+    .string()
+    .describe('The escape sequence for the style that its stream left on where the line begins; empty: none'),
   cut: z.boolean().describe('The line is longer than `lineBytes`'),
   open: z.boolean().describe('The line has not ended yet'),
 });

@@ -1,4 +1,12 @@
-import { JobId, SpoolStream, canTransition, type Offsets, type SpoolChunk } from '@vmo/contract';
+import {
+  JobId,
+  SpoolStream,
+  canTransition,
+  type JobEvent,
+  type LogStream,
+  type Offsets,
+  type SpoolChunk,
+} from '@vmo/contract';
 import fc from 'fast-check';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -103,6 +111,30 @@ describe('append', () => {
       await log.append(trx, row, packed);
       expect(await counted()).toEqual({ updates: before.updates + 1, in_place: before.in_place + 1 });
     });
+  });
+
+  it('keeps the style that each stream has left on, and what an escape sequence has of it where it is cut', async () => {
+    const ref = await takeJob();
+    const whole = Buffer.from('\x1b[1;38;5;208mon\nx\x1b[4\x1b[0moff\nplain\n');
+    // Within the first sequence, behind it, within one that comes to nothing, and within the last.
+    const cuts = [0, 6, 14, 20, 23, whole.length];
+    for (const [index, from] of cuts.slice(0, -1).entries())
+      await cockpit.apiOf('a').append(ref, [piece('stdout', whole, from, cuts[index + 1] ?? 0)]);
+    await cockpit.apiOf('a').append(ref, [piece('stderr', Buffer.from('\x1b[31mred\n'), 0, 9)]);
+    const styles = (stream: LogStream, all: readonly JobEvent[]) =>
+      all.filter((event) => event.stream === stream).map(({ style }) => style);
+    const orange = '\x1b[0;1;38;5;208m';
+    const events = await cockpit.events(ref.jobId);
+    expect(styles('stdout', events)).toEqual(['', '\x1b[1;38', orange, `${orange}\x1b[4`, `${orange}\x1b[0`]);
+    expect(styles('stderr', events)).toEqual(['']);
+    const row = await findJob(cockpit.db, ref.jobId);
+    expect(row?.styles).toEqual(['', '\x1b[0;38;5;1m', '', '', '']);
+    // Where the middle of the log is left out, what comes next begins a line: nothing goes on with a sequence.
+    const from = { stdout: whole.length, stderr: 9, boot: 0, command: 0 };
+    await cockpit.apiOf('a').append(ref, [piece('stderr', Buffer.from('\x1b[31mred\n\x1b[3'), 9, 12)]);
+    await cockpit.apiOf('a').cut(ref, { ...from, stderr: 12 }, { ...from, stderr: 20 }, ['left out']);
+    await cockpit.apiOf('a').append(ref, [{ ...piece('stderr', Buffer.from('2mred\n'), 0, 6), offset: 20 }]);
+    expect(styles('stderr', await cockpit.events(ref.jobId)).at(-1)).toBe('\x1b[0;38;5;1m');
   });
 
   it('stores every byte once, whatever is sent twice, overlaps, is missing or comes from another', async () => {

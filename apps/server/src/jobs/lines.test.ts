@@ -88,6 +88,30 @@ describe('lines of a log', () => {
     expect(page.lines.map(({ style }) => style)).toEqual(['\u001b[0;1;38;5;1m', '\u001b[0;1;38;5;1m']);
   });
 
+  it('begin with the style that was set hundreds of thousands of lines before, until it is reset', async () => {
+    const id = await ran(
+      `printf '\\033[1;38;5;208mon\\n'; seq 2 300000; printf '\\033[31mred\\n' >&2; sleep 0.3; printf '300001\\033[0m\\noff\\n'; echo err >&2`,
+    );
+    const styleOf = async (text: string, query: object) =>
+      (await lines(id, { limit: 3, ...query })).lines.find((line) => line.text.includes(text))?.style;
+    const orange = '\u001b[0;1;38;5;208m';
+    expect(await styleOf('on', { from: 3 })).toBe('');
+    for (const number of [2, 777, 150_000, 299_999])
+      expect(await styleOf(String(number), { number: number + 2 })).toBe(orange);
+    const end = (await lines(id, { last: 10 })).lines;
+    const styles = new Map(end.map(({ text, style }) => [text, style]));
+    expect(styles.get('300001\u001b[0m')).toBe(orange);
+    expect(styles.get('off')).toBe('');
+    expect(styles.get('err')).toBe('\u001b[0;38;5;1m');
+    expect((await lines(id, { streams: 'stderr', last: 1 })).lines).toMatchObject([
+      { text: 'err', style: '\u001b[0;38;5;1m' },
+    ]);
+    // Of a log that was stored before styles were followed, as far as it is read.
+    await cockpit.db.updateTable('job_events').set({ style: null }).where('job_id', '=', id).execute();
+    expect(await styleOf('150000', { number: 150_002 })).toBe('');
+    expect(await styleOf('777', { number: 779 })).toBe(orange);
+  });
+
   it('are open while they have not ended', async () => {
     const { id } = await cockpit.run('printf "half a line"; while [ ! -e go ]; do sleep 0.02; done; echo .');
     await untilLogged(cockpit, id, 'half a line');

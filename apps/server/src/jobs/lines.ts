@@ -1,4 +1,4 @@
-import { plainStyle, sameStyle, scanStyle, sgrOf, type Style } from '@vmo/ansi';
+import { carryStyle, wholeStyle } from '@vmo/ansi';
 import { LogStream, type LinePage, type LinesQuery, type LogLine } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
@@ -17,7 +17,6 @@ const pageEvents = 500;
 export type LinesRequest = z.output<typeof LinesQuery>;
 
 const newline = 0x0a;
-const escape = 0x1b;
 
 /** A line while it is put together. */
 interface Growing {
@@ -34,7 +33,8 @@ class Assembly {
   /** Position of the first line that was taken. */
   first: number | null = null;
   readonly #open = new Map<string, Growing | null>();
-  readonly #styles = new Map<string, Style>();
+  /** What each stream carries on, see `carryStyle`. */
+  readonly #styles = new Map<string, string>();
   readonly #request: LinesRequest;
   readonly #visible: readonly number[];
   readonly #wants: (position: number, number: number) => boolean;
@@ -55,6 +55,8 @@ class Assembly {
 
   add(event: StoredEvent, bytes: Buffer): void {
     const { stream } = event;
+    const carried = event.style ?? this.#styles.get(stream) ?? '';
+    this.#styles.set(stream, event.continues === null ? wholeStyle(carried) : carried);
     let position = this.#visible.reduce((total, index) => total + (event.lines_before[index] ?? 0), 0);
     let number = event.lines_before.reduce((total, count) => total + count, 0);
     let at = 0;
@@ -81,13 +83,12 @@ class Assembly {
       return;
     }
     this.first ??= position;
-    const style = this.#styles.get(event.stream) ?? plainStyle;
     const growing: Growing = {
       line: {
         number,
         stream: LogStream.parse(event.stream),
         ts: event.ts.toISOString(),
-        style: sameStyle(style, plainStyle) ? '' : sgrOf(style),
+        style: this.#styles.get(event.stream) ?? '',
       },
       parts: [],
       bytes: 0,
@@ -99,11 +100,10 @@ class Assembly {
   }
 
   #grow(stream: string, bytes: Buffer, ends: boolean): void {
-    // Styles go on over line ends, so those of lines before the first one count as well, as far as they were read.
-    if (bytes.includes(escape)) {
-      const style = this.#styles.get(stream) ?? plainStyle;
-      this.#styles.set(stream, scanStyle(bytes.toString('latin1'), 0, style).style);
-    }
+    // Styles go on over line ends, so those of lines before the first one count as well.
+    const carried = this.#styles.get(stream) ?? '';
+    const style = carryStyle(carried, bytes.toString('latin1'));
+    this.#styles.set(stream, ends ? wholeStyle(style) : style);
     const growing = this.#open.get(stream);
     if (ends) this.#open.delete(stream);
     if (!growing) return;

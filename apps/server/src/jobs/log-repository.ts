@@ -17,6 +17,8 @@ export interface NewEvent {
   linesBefore: readonly number[];
   /** The number of the line that the chunk goes on with; null: it begins one. */
   continues: number | null;
+  /** What its stream carried when it began, see `carryStyle`. */
+  style: string;
 }
 
 export interface StoredEvent {
@@ -31,6 +33,8 @@ export interface StoredEvent {
   chunk: Buffer;
   lines_before: number[];
   continues: number | null;
+  /** Null: stored before this was followed. */
+  style: string | null;
 }
 
 /**
@@ -52,6 +56,7 @@ export async function insertEvents(trx: Db, jobId: string, events: readonly NewE
         chunk: event.chunk,
         lines_before: [...event.linesBefore],
         continues: event.continues,
+        style: event.style,
       })),
     )
     .execute();
@@ -81,18 +86,18 @@ export async function appendInOneStatement(db: Db, appends: readonly Append[]): 
     }) => sql`(${at.id}::uuid, ${at.fence}::integer, ${at.last_seq}::integer, ${end.last_seq}::integer,
       ${end.line_counts}::integer[], ${end.stdout_bytes}::bigint, ${end.stderr_bytes}::bigint, ${end.boot_bytes}::bigint,
       ${end.command_bytes}::bigint, ${end.stdout_line}::integer, ${end.stderr_line}::integer, ${end.boot_line}::integer,
-      ${end.command_line}::integer)`,
+      ${end.command_line}::integer, ${end.styles}::text[])`,
   );
   const rows = appends.flatMap(({ at, events }) =>
     events.map(
       (event) => sql`(${at.id}::uuid, ${event.seq}::integer, ${event.ts}::timestamptz, ${event.stream}::text,
         ${event.streamOffset}::bigint, ${event.size}::integer, ${event.codec}::smallint, ${event.chunk}::bytea,
-        ${[...event.linesBefore]}::integer[], ${event.continues}::integer)`,
+        ${[...event.linesBefore]}::integer[], ${event.continues}::integer, ${event.style}::text)`,
     ),
   );
   const { rows: moved } = await sql<{ id: string }>`
     with wanted (id, fence, at_seq, last_seq, line_counts, stdout_bytes, stderr_bytes, boot_bytes, command_bytes,
-                 stdout_line, stderr_line, boot_line, command_line)
+                 stdout_line, stderr_line, boot_line, command_line, styles)
       as (values ${sql.join(ends)}),
     moved as (
       update jobs
@@ -100,17 +105,18 @@ export async function appendInOneStatement(db: Db, appends: readonly Append[]): 
           stdout_bytes = wanted.stdout_bytes, stderr_bytes = wanted.stderr_bytes, boot_bytes = wanted.boot_bytes,
           command_bytes = wanted.command_bytes,
           stdout_line = wanted.stdout_line, stderr_line = wanted.stderr_line, boot_line = wanted.boot_line,
-          command_line = wanted.command_line
+          command_line = wanted.command_line, styles = wanted.styles
       from wanted
       where jobs.id = wanted.id and jobs.fence = wanted.fence and jobs.last_seq = wanted.at_seq
         and jobs.status in ('acknowledged', 'running')
       returning jobs.id
     ),
     stored as (
-      insert into job_events (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues)
+      insert into job_events (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues,
+                              style)
       select event.*
       from (values ${sql.join(rows)})
-        as event (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues)
+        as event (job_id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues, style)
       join moved on moved.id = event.job_id
     )
     select id from moved`.execute(db);
@@ -130,6 +136,7 @@ export type LogEndColumns = Pick<
   | 'stderr_line'
   | 'boot_line'
   | 'command_line'
+  | 'styles'
 >;
 
 /** Moves the counters of a locked job to where its log now ends. */
@@ -223,12 +230,12 @@ export async function selectEvents(
   const since = range.since ? sql`and ts >= ${range.since}` : sql``;
   const offset = range.offset ? sql`offset ${range.offset}` : sql``;
   const { rows } = await sql<StoredEvent>`
-    select id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues
+    select id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues, style
     from (
-      select id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues,
+      select id, seq, ts, stream, stream_offset, size, codec, chunk, lines_before, continues, style,
              coalesce(sum(size) over (order by seq groups between unbounded preceding and 1 preceding), 0) as bytes_before
       from (
-        select id, seq, ts, stream, stream_offset, codec, chunk, lines_before, continues, size
+        select id, seq, ts, stream, stream_offset, codec, chunk, lines_before, continues, style, size
         from job_events
         where job_id = ${job.id} and ts >= ${job.created_at} and seq > ${range.afterSeq} and seq <= ${job.last_seq}
           ${streams} ${since}

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Kysely } from 'kysely';
+import { carryStyle, wholeStyle } from '@vmo/ansi';
 import type { Database } from '@vmo/db';
 import {
   JobId,
@@ -127,6 +128,7 @@ function planAppend(
   };
   const bytes = storedOffsets(row);
   const counts = [...row.line_counts];
+  const styles = streams.map((_, index) => row.styles[index] ?? '');
   let seq = row.last_seq;
   let total = sum(counts);
   const stored: NewEvent[] = [];
@@ -137,6 +139,11 @@ function planAppend(
     const ts = timeOf(row, chunk.ts);
     const spool = isSpool(stream) ? stream : null;
     const continues = spool && open[spool];
+    const at = streams.indexOf(stream);
+    const text = decodeText(chunk.bytes);
+    const carried = styles[at] ?? '';
+    const style = continues === null ? wholeStyle(carried) : carried;
+    styles[at] = carryStyle(style, text);
     stored.push({
       seq,
       ts,
@@ -147,20 +154,21 @@ function planAppend(
       chunk: chunk.chunk,
       linesBefore: [...counts],
       continues,
+      style,
     });
     told.push({
       jobId,
       seq,
       stream,
-      chunk: decodeText(chunk.bytes),
+      chunk: text,
       ts: ts.toISOString(),
       linesBefore: total,
       continues,
+      style,
     });
     // A line begins with the first byte after a line end of its own stream.
     const endsOpen = chunk.bytes.at(-1) !== 0x0a;
     const begun = countNewlines(chunk.bytes) + (endsOpen ? 1 : 0) - (continues === null ? 0 : 1);
-    const at = streams.indexOf(stream);
     counts[at] = (counts[at] ?? 0) + begun;
     total += begun;
     if (spool) {
@@ -179,6 +187,8 @@ function planAppend(
     stderr_line: open.stderr,
     boot_line: open.boot,
     command_line: open.command,
+    // Mostly none is left on: nothing is stored then.
+    styles: styles.some((style) => style !== '') ? styles : [],
   };
   return { stored, told, end };
 }
@@ -289,6 +299,7 @@ export function toEvent(row: JobRow, event: StoredEvent): JobEvent {
     ts: event.ts.toISOString(),
     linesBefore: sum(event.lines_before),
     continues: event.continues,
+    style: event.style ?? '',
   };
 }
 

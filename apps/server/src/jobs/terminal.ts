@@ -1,3 +1,4 @@
+import { carryStyle } from '@vmo/ansi';
 import type { Kysely } from 'kysely';
 import type { Database } from '@vmo/db';
 import {
@@ -77,7 +78,12 @@ export function createTerminalService({ db, service, terminals }: TerminalServic
         const told = toEvent(row, event);
         const drawn = event.stream === 'stdout' ? offset - event.stream_offset : 0;
         if (drawn <= 0) return told;
-        return { ...told, chunk: decodeText(decodeStored(event).subarray(drawn)) };
+        const bytes = decodeStored(event);
+        return {
+          ...told,
+          chunk: decodeText(bytes.subarray(drawn)),
+          style: carryStyle(told.style, decodeText(bytes.subarray(0, drawn))),
+        };
       });
       return { events: page, lastSeq: row.last_seq, afterSeq };
     },

@@ -10,7 +10,7 @@ const jobId = JobId.parse('01970c4e-7a01-7abc-8def-0123456789ab');
 it('a screen that is behind the stored log is followed by everything that it does not show', async () => {
   const prompt: JobEvent = {
     ...{ jobId, seq: 2, stream: 'stdout', chunk: '# ', ts: '2026-01-01T00:00:00.000Z' },
-    ...{ linesBefore: 2, continues: null },
+    ...{ linesBefore: 2, continues: null, style: '' },
   };
   const job = { id: jobId, type: 'terminal', status: 'running', lastSeq: 2, logBytes: 2 } as Job;
   const jobs = {

@@ -8,7 +8,16 @@ import { parser } from './parser.ts';
 const jobId = JobId.parse('01970c4e-7a01-7abc-8def-0123456789ab');
 
 const event = (seq: number, chunk = 'x'): JobEvent => ({
-  ...{ jobId, seq, chunk, stream: 'stdout', ts: '2026-01-01T00:00:00Z', linesBefore: 0, continues: null },
+  ...{
+    jobId,
+    seq,
+    chunk,
+    stream: 'stdout',
+    ts: '2026-01-01T00:00:00Z',
+    linesBefore: 0,
+    continues: null,
+    style: '',
+  },
 });
 
 const seqs = (tails: LiveTails, afterSeq: number, limit = 100, maxUnits = ackWindow) =>

@@ -56,6 +56,7 @@ function createReader() {
         ts: '2026-01-01T00:00:00Z',
         linesBefore: 0,
         continues: null,
+        style: '',
       };
       stored.push(event);
       return event;

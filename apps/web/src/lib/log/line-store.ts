@@ -34,11 +34,16 @@ interface Block {
 }
 
 const styles = new Map<string, Style>();
+const mostStyles = 4096;
 
-function styleOf(prefix: string): Style {
+/** The style that an escape sequence leads to. */
+export function styleOf(prefix: string): Style {
   if (prefix === '') return plainStyle;
   let style = styles.get(prefix);
-  if (!style) styles.set(prefix, (style = scanStyle(prefix, 0, plainStyle).style));
+  if (!style) {
+    if (styles.size >= mostStyles) styles.clear();
+    styles.set(prefix, (style = scanStyle(prefix, 0, plainStyle).style));
+  }
   return style;
 }
 

@@ -1,5 +1,5 @@
 import type { LogStream } from '@vmo/contract';
-import { lineText, renderLine } from '@vmo/ansi';
+import { lineText, plainStyle, renderLine, scanStyle, type Style } from '@vmo/ansi';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LineStore } from './line-store.ts';
@@ -15,6 +15,19 @@ const texts = (store: LineStore): (string | null)[] =>
     const line = store.at(index + 1);
     return line && `${String(line.number)} ${line.stream}: ${lineText(line.raw)}`;
   });
+
+const styles = (store: LineStore) =>
+  Array.from({ length: store.count }, (_, index) => store.at(index + 1)?.style);
+
+/** The style that each line begins with when all of its stream is read from the start. */
+function played(log: FakeLog): Style[] {
+  const on = new Map<LogStream, Style>();
+  return log.lines.map(({ stream, text }) => {
+    const style = on.get(stream) ?? plainStyle;
+    on.set(stream, scanStyle(text, 0, style).style);
+    return style;
+  });
+}
 
 const piece = fc.constantFrom(
   'a',
@@ -47,6 +60,7 @@ describe('events after a page', () => {
         expect(texts(store)).toEqual(
           log.lines.map((line) => `${String(line.number)} ${line.stream}: ${lineText(line.text)}`),
         );
+        expect(styles(store)).toEqual(played(log));
       }),
     );
   });
@@ -87,6 +101,41 @@ describe('events after a page', () => {
 });
 
 describe('events that are left out', () => {
+  it('leave their styles to the lines that come', () => {
+    fc.assert(
+      fc.property(fc.array(write, { maxLength: 30 }), fc.nat(30), fc.nat(30), (writes, from, to) => {
+        const log = new FakeLog();
+        const { store, tail } = opened(log);
+        const events = writes.map(({ stream, chunk }) => log.write(stream, chunk));
+        for (const event of events.slice(0, from)) tail.append(event);
+        if (to > from) tail.leaveOut(Math.min(to, events.length));
+        for (const event of events.slice(from)) tail.append(event);
+        const expected = played(log);
+        for (const [index, style] of styles(store).entries())
+          if (style) expect(style).toEqual(expected[index]);
+      }),
+    );
+  });
+
+  it('do not take from the line that comes next what they had of theirs', () => {
+    const log = new FakeLog();
+    const { store, tail } = opened(log);
+    tail.append(log.write('stdout', 'half of a line'));
+    tail.leaveOut(log.write('stdout', ' and half\n').seq);
+    tail.append(log.write('stdout', '\x1b[31mred\nstill red\n'));
+    expect(store.at(3)?.style.fg).toBe(1);
+  });
+
+  it('tell what a line of which only the beginning is here leaves on', () => {
+    const log = new FakeLog();
+    const { store, tail } = opened(log);
+    for (let turn = 0; turn < 3; turn++) tail.append(log.write('stdout', 'x'.repeat(50_000)));
+    tail.append(log.write('stdout', 'x\x1b[3'));
+    tail.append(log.write('stdout', '1mred\nstill red\n'));
+    expect(store.at(1)?.cut).toBe(true);
+    expect(store.at(2)?.style.fg).toBe(1);
+  });
+
   it('leave lines that are not here, and what was unfinished is asked for again', () => {
     const log = new FakeLog();
     log.write('stdout', 'a\nhalf');

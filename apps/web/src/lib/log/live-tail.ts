@@ -1,6 +1,15 @@
 import { LogStream, type JobEvent, type LinePage, type LogLine } from '@vmo/contract';
-import { chunkIsSpecial, compact, isSpecial, needsCells, plainStyle, scanStyle, type Style } from '@vmo/ansi';
-import { columnsOf, type LineStore, type StoredLine } from './line-store.ts';
+import {
+  carryStyle,
+  chunkIsSpecial,
+  compact,
+  isSpecial,
+  needsCells,
+  plainStyle,
+  scanStyle,
+  type Style,
+} from '@vmo/ansi';
+import { columnsOf, styleOf, type LineStore, type StoredLine } from './line-store.ts';
 
 /** A redrawn line is compacted when it passes this, and then whenever it has doubled. */
 const firstCompaction = 8 * 1024;
@@ -55,13 +64,13 @@ export class LiveTail {
     store.lineCount = page.lineCount;
     this.seq = page.lastSeq;
     store.put(page);
-    this.#adopt(page, true);
+    this.#adopt(page);
   }
 
   /** Takes over a page that was asked for. */
   put(page: LinePage): void {
     this.#store.put(page, (line) => this.#isCurrent(line, page.lastSeq));
-    this.#adopt(page, false);
+    this.#adopt(page);
   }
 
   /** An unfinished line is as the events left it: none of its stream came after the page, and none is in it already. */
@@ -70,19 +79,17 @@ export class LiveTail {
     return last <= lastSeq && lastSeq <= this.seq;
   }
 
-  #adopt(page: LinePage, isFirst: boolean): void {
+  #adopt(page: LinePage): void {
     for (const [index, { stream, open: isOpen }] of page.lines.entries()) {
       const open = this.#open.get(stream);
       const position = page.from + index;
       const line = this.#store.at(position);
-      if (!open || !line || (!isOpen && !isFirst) || open.line === line) continue;
-      if (isOpen && line.seq !== page.lastSeq) continue;
+      if (!isOpen || !open || !line || open.line === line || line.seq !== page.lastSeq) continue;
       const scan = scanStyle(line.raw, 0, line.style);
-      open.style = scan.style;
-      if (!isOpen) continue;
       Object.assign(open, {
         line,
         position,
+        style: scan.style,
         scanned: scan.next,
         hidden: scan.hidden,
         compactAt: firstCompaction,
@@ -95,10 +102,13 @@ export class LiveTail {
     if (toSeq <= this.seq) return;
     this.seq = this.#leftOutTo = toSeq;
     for (const open of this.#open.values()) {
-      if (open.line) this.#store.forget(open.position);
-      open.line = null;
-      open.style = plainStyle;
+      this.#letGo(open);
     }
+  }
+
+  #letGo(open: Open): void {
+    if (open.line) this.#store.forget(open.position);
+    this.#close(open);
   }
 
   append(event: JobEvent): void {
@@ -113,9 +123,16 @@ export class LiveTail {
     const isShown = store.shows(stream);
     const special = isShown && chunkIsSpecial(chunk);
     const ts = Date.parse(event.ts);
-    if (open.line && open.line.number !== event.continues) this.#close(open);
+    if (open.line?.number !== event.continues) this.#close(open);
+    // Let go meanwhile, or replaced by a longer version, which is out of date now.
+    else if (store.at(open.position) !== open.line) this.#letGo(open);
     let number = event.linesBefore;
     let goesOn = event.continues !== null;
+    if (!open.line || open.line.cut) {
+      // What this line has left on is not known from what is here of it.
+      const line = goesOn ? (chunk.split('\n', 1)[0] ?? '') : '';
+      open.style = styleOf(carryStyle(event.style, line));
+    }
     for (let at = 0; at < chunk.length;) {
       const feed = chunk.indexOf('\n', at);
       const end = feed === -1 ? chunk.length : feed;
@@ -124,7 +141,6 @@ export class LiveTail {
         const text = at === 0 && end === chunk.length ? chunk : chunk.slice(at, end);
         if (!goesOn) this.#begin(open, { number, stream, ts, style: open.style, seq });
         if (open.line) this.#add(open, text, special, seq);
-        else if (special) open.style = scanStyle(text, 0, open.style).style;
       }
       goesOn = false;
       if (feed !== -1) this.#close(open);
@@ -146,15 +162,9 @@ export class LiveTail {
 
   #add(open: Open, text: string, special: boolean, seq: number): void {
     const { line, position } = open;
-    // Let go meanwhile, or replaced by a longer version, which is out of date now.
-    if (!line || this.#store.at(position) !== line) {
-      this.#store.forget(position);
-      open.line = null;
-      return;
-    }
+    if (!line) return;
     if (line.cut) {
       this.#store.change(position, line.raw, line.columns + text.length, seq);
-      if (special) open.style = scanStyle(text, 0, open.style).style;
       return;
     }
     let raw = line.raw === '' ? text : line.raw + text;

@@ -1,5 +1,6 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
+import { carryStyle } from '@vmo/ansi';
 import { isFinal, maxInputLength, type Job, type JobEvent, type TerminalScreen } from '@vmo/contract';
 import type { JobsConnection, JobSubscription } from '@vmo/client';
 import { copyText } from '../clipboard.ts';
@@ -191,14 +192,15 @@ export class TerminalSession {
     const output = events.filter(({ stream }) =>
       this.#kind === 'serial' ? stream === 'boot' : stream !== 'system',
     );
-    await Promise.all(output.map(({ chunk }) => write(this.#terminal, this.#fromLineStart(chunk))));
+    await Promise.all(output.map((event) => write(this.#terminal, this.#fromLineStart(event))));
     if ((events.at(-1)?.seq ?? 0) >= this.#pastSeq) this.#isPast = false;
   }
 
-  #fromLineStart(chunk: string): string {
+  #fromLineStart({ chunk, style }: JobEvent): string {
     if (!this.#beginsInside) return chunk;
     this.#beginsInside = false;
-    return chunk.slice(chunk.indexOf('\n') + 1);
+    const from = chunk.indexOf('\n') + 1;
+    return carryStyle(style, chunk.slice(0, from)) + chunk.slice(from);
   }
 
   #type(data: string): void {

@@ -1,9 +1,10 @@
 import { scanStyle } from './escapes.ts';
 import { applySgr, longestSgr, plainStyle, sameStyle, sgrOf } from './style.ts';
 
-/** A sequence that is or may become a style: its parameters, and what ends it where it has come to its end. */
-const sequence = /\x1b(?:\[([0-?]*)([ -/]?)[ -/]*([@-~])?)?/y;
-const bracket = '['.charCodeAt(0);
+const bracket = 0x5b;
+const letterM = 0x6d;
+const isParameter = (code: number): boolean => code >= 0x30 && code <= 0x3f;
+const isIntermediate = (code: number): boolean => code >= 0x20 && code <= 0x2f;
 /** Parameters that ask for nothing of what was before. */
 const reset = /^0?(?:;[^<-?]*)?$/;
 
@@ -31,18 +32,19 @@ export function carryStyle(carried: string, output: string): string {
   // From the end: each sets what it sets whatever was before, so of equal ones only the last counts.
   const last = new Set<string>();
   for (let at = text.lastIndexOf('\x1b'); at !== -1; at = at === 0 ? -1 : text.lastIndexOf('\x1b', at - 1)) {
-    if (text.charCodeAt(at + 1) !== bracket && at + 1 < text.length) continue;
-    sequence.lastIndex = at;
-    const match = sequence.exec(text);
-    if (!match) continue;
-    const [whole, params = '', intermediate = '', final] = match;
-    if (params.length > longestSgr) continue;
-    if (final === 'm') {
+    const from = at + 2;
+    if (from <= text.length && text.charCodeAt(at + 1) !== bracket) continue;
+    // Twice as fast as a regular expression, in output that has thousands of them in a chunk.
+    let to = from;
+    while (isParameter(text.charCodeAt(to))) to++;
+    if (to - from > longestSgr) continue;
+    let final = to;
+    while (isIntermediate(text.charCodeAt(final))) final++;
+    if (text.charCodeAt(final) === letterM) {
+      const params = text.slice(from, to);
       last.add(params);
       if (reset.test(params)) break;
-    } else if (final === undefined && at + whole.length === text.length) {
-      rest = whole.length === 1 ? whole : `\x1b[${params}${intermediate}`;
-    }
+    } else if (final >= text.length) rest = text.slice(at, to + 1);
   }
   for (const params of [...last].reverse()) style = applySgr(style, params);
   return (sameStyle(style, plainStyle) ? '' : sgrOf(style)) + rest;

@@ -42,6 +42,18 @@ describe('in a terminal', () => {
     expect(screen).toMatch(/force:\d/);
   });
 
+  it('the last lines of a log have the colour that was turned on long before them', async () => {
+    const mark = `colour-${process.pid.toString()}`;
+    await vmo(server, ['run', `printf '\\033[1;38;5;208m'; seq 20000 # ${mark}`]);
+    const { jobs } = await server.client.call('listJobs', { query: { q: mark } });
+    const { screen } = await startInTerminal(server, [
+      'logs',
+      jobs[0]?.id ?? '',
+      ...['--stream', 'stdout', '--limit', '2'],
+    ]).ended;
+    expect(screen).toBe('\x1b[0;1;38;5;208m19999\r\n20000\r\n');
+  });
+
   it('Ctrl-C asks, and y cancels the job and waits for its end', async () => {
     const terminal = startInTerminal(server, ['run', 'echo begun; sleep 601']);
     await terminal.shows('begun');

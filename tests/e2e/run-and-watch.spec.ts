@@ -60,11 +60,27 @@ test('the run buttons of a workspace wait while a job of theirs is active, unles
   await expect(hello).toBeEnabled();
   await cockpit.getByRole('switch', { name: 'Parallel runs' }).click();
   await expect(hello).toBeDisabled();
+
+  // A command that is entered meanwhile is the next one, unless it is edited, or taken back.
+  const field = cockpit.getByRole('textbox', { name: /^Command/ });
+  const isNext = cockpit.getByText('Your command starts after');
+  await field.fill('echo next');
+  await field.press('Enter');
+  await expect(isNext).toBeVisible();
+  await field.press('Escape');
+  await expect(isNext).toBeHidden();
+  await field.press('Enter');
+  await field.pressSequentially(' one');
+  await expect(isNext).toBeHidden();
+  await field.press('Enter');
+  await expect(isNext).toBeVisible();
   await history(cockpit)
     .getByRole('row', { name: /make watch/ })
     .getByRole('button', { name: /cancel/i })
     .first()
     .click();
+  await expect(outputRow(cockpit, 'next one')).toBeVisible();
+  await expect(field).toHaveValue('');
   await expect(hello).toBeEnabled();
 });
 

@@ -40,6 +40,8 @@ class RunState {
   error: Error | null = $state.raw(null);
   /** The command that is being sent, once that takes long enough to be told. */
   sending: string | null = $state(null);
+  /** The command was entered while another keeps it waiting, and is sent when that has ended. */
+  isNext = $state(false);
   #isSending = false;
   /** Newest first. */
   recent: string[] = $state.raw(keptRecent());
@@ -85,7 +87,8 @@ class RunState {
 
   async runCommand(): Promise<void> {
     const command = this.command.trim();
-    if (!command) return;
+    this.isNext = command !== '' && !this.canRun;
+    if (command === '' || this.isNext) return;
     const job = await this.#submit(command);
     if (!job) return;
     this.command = '';

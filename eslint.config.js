@@ -100,7 +100,6 @@ export default defineConfig(
       '@typescript-eslint/no-meaningless-void-operator': 'off',
     },
   },
-  { files: ['**/*.svelte.ts'], languageOptions: { parser: scriptParser } },
   {
     // The linter's TypeScript does not see through component props: it takes half of them for `any`, and needs minutes
     // for it. Types in components are svelte-check's work.
@@ -117,4 +116,6 @@ export default defineConfig(
   },
   svelte.configs.prettier,
   prettier,
+  // Last: each configuration of Svelte's plugin sets its parser again.
+  { files: ['**/*.svelte.ts'], languageOptions: { parser: scriptParser } },
 );

@@ -125,6 +125,12 @@ export interface RequestsTable {
   discarded_at: Date | null;
   /** The machine that was made of them. */
   opened_vm_id: string | null;
+  /** Of disks that an agent on another machine has: how far they are on their way here. */
+  bring_state: string | null;
+  bring_received: Generated<number>;
+  /** Bytes of all of them, as their agent says. */
+  bring_size: number | null;
+  bring_reason: string | null;
 }
 
 export interface JobEventsTable {

@@ -11,6 +11,7 @@ import {
 import type { ExecutionManager } from '@vmo/execution';
 import { Attempt } from './attempt.ts';
 import type { Lease } from './lease.ts';
+import type { KeptSender } from './kept-sender.ts';
 import type { MachineFiles } from './machine-files.ts';
 import { createPersistence, type Persistence } from './persistence.ts';
 import { cleanRunDirectories } from './run-directories.ts';
@@ -33,6 +34,8 @@ export interface AgentOptions {
   lease: Lease;
   /** null: the machines' files are the server's own. */
   machineFiles?: MachineFiles | null;
+  /** Likewise: those that were kept are sent to the server when it wants them. */
+  kept?: Pick<KeptSender, 'send'> | null;
   /** A hint that was lost costs at most `pollMs`. Leases: see `LeaseTimes`. */
   times: { pollMs: number; renewMs: number };
   execution: ExecutionManager;
@@ -201,6 +204,7 @@ export function createAgent(options: AgentOptions): Agent {
     for (const jobId of answer.cancelled) attempts.get(jobId)?.cancel();
     draining = answer.draining;
     claim();
+    options.kept?.send(answer.wanted);
     options.machineFiles?.discard(answer.discard).catch((error: unknown) => {
       logger.warn({ err: error }, 'files of a machine could not be removed; trying again soon');
     });

@@ -6,17 +6,31 @@ import type {
   AgentWelcome,
   AppendHead,
   ClaimedJob,
+  JobId,
+  KeptFiles,
   RunProgress,
   SpoolChunk,
 } from '@vmo/contract';
 
 /** Clocks that are nearer than this are taken to be the same: the way through the network takes time as well. */
 const sameClockMs = 5_000;
+/** A piece of a kept disk is large, and the way may be narrow: 4 MiB at 100 kB/s. */
+const pieceMs = 60_000;
 
 export interface HttpAgentApi extends AgentApi {
   hello(hello: AgentHello): Promise<AgentWelcome>;
   /** The bytes of an image from `offset` on. */
   image(sha256: string, offset: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** Begins to send kept disks. @returns where each goes on; null: they are not wanted */
+  kept(jobId: JobId, files: KeptFiles): Promise<number[] | null>;
+  /** @returns where it goes on; null: to be begun again */
+  keptPiece(
+    jobId: JobId,
+    index: number,
+    offset: number,
+    bytes: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<number | null>;
   /** Waits until there is something to ask for. */
   news(signal: AbortSignal): Promise<AgentNews>;
 }
@@ -90,6 +104,16 @@ export function createHttpAgentApi({ baseUrl, token, timeouts }: HttpAgentApiOpt
       });
       if (!body) throw new Error('the server answered without the bytes of the image');
       return body;
+    },
+    kept: async (jobId, files) =>
+      (await client.call('agentKept', { params: { jobId }, body: files })).offsets,
+    async keptPiece(jobId, index, offset, bytes, signal) {
+      const { offset: next } = await client.upload('agentKeptPiece', {
+        ...{ params: { jobId, index }, query: { offset } },
+        bytes: new Blob([new Uint8Array(bytes)]),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(pieceMs)]),
+      });
+      return next;
     },
     async renew(report) {
       const answer = await renewals.call('agentRenew', { body: report });

@@ -5,6 +5,7 @@ import { createQemuHost, createVmRunStrategy } from '@vmo/hypervisor';
 import type { AgentLogger } from './agent.ts';
 import type { AgentConfig } from './config.ts';
 import { createImageCache } from './image-cache.ts';
+import { createKeptSender, type KeptSender } from './kept-sender.ts';
 import { createMachineFiles, type MachineFiles } from './machine-files.ts';
 import type { HttpAgentApi } from './http-api.ts';
 
@@ -15,6 +16,8 @@ const maxAnnounced = 1_000;
 export interface Machines {
   strategy: Strategy;
   files: MachineFiles;
+  /** Sends kept disks that the server wants. */
+  kept: KeptSender;
   /** What there is for requests; null: nothing yet, or no QEMU. */
   offer(): { accelerators: string[]; images: ImageCopy[] } | null;
   /**
@@ -30,7 +33,7 @@ export interface MachinesOptions {
   config: AgentConfig;
   table: ProcessTable;
   local: Strategy;
-  api: Pick<HttpAgentApi, 'image'>;
+  api: Pick<HttpAgentApi, 'image' | 'kept' | 'keptPiece'>;
   logger: AgentLogger;
 }
 
@@ -59,10 +62,12 @@ export async function createMachines({
     ...{ directory: join(dataDirectory, 'machines'), machines: join(root, 'vms') },
     ...{ driver: host.driver, cache },
   });
+  const kept = createKeptSender({ machines: join(root, 'vms'), api, logger });
   let hasLooked = false;
 
   return {
     files,
+    kept,
     strategy: createVmRunStrategy({ driver: host.driver, local }),
     offer: () =>
       hasLooked ? { accelerators: host.accelerators(), images: cache.list().slice(0, maxAnnounced) } : null,
@@ -75,6 +80,9 @@ export async function createMachines({
       return hasLooked ? null : words.join('. ');
     },
 
-    close: () => host.driver.close(),
+    async close() {
+      await kept.close();
+      await host.driver.close();
+    },
   };
 }

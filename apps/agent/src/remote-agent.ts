@@ -128,6 +128,7 @@ export async function startRemoteAgent(options: RemoteAgentOptions): Promise<Rem
     ...{ name, runsDirectory, lease, times, logger },
     capacity: () => Promise.resolve(capacityWith(machines.offer())),
     machineFiles: machines.files,
+    kept: machines.kept,
     api: {
       ...api,
       async renew(report) {
@@ -166,9 +167,10 @@ export async function startRemoteAgent(options: RemoteAgentOptions): Promise<Rem
   const listen = async (): Promise<void> => {
     while (!listening.signal.aborted) {
       try {
-        const { jobsPending, cancelRequested } = await api.news(listening.signal);
+        const { jobsPending, cancelRequested, renew } = await api.news(listening.signal);
         for (const jobId of cancelRequested) agent.hints.cancelRequested(jobId);
         if (jobsPending) agent.hints.jobsPending();
+        if (renew) void agent.announce();
       } catch {
         // Only hints: whoever renews the lease says what is wrong.
         await delay(newsRetryMs, undefined, { signal: listening.signal }).catch(() => undefined);

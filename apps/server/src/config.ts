@@ -47,6 +47,7 @@ export interface Config {
     /** From the start of a machine until it must be ready. */
     bootTimeoutSeconds: number;
     keepFailedHours: number;
+    maxKeptBytes: number;
     maxArtifactBytes: number;
   };
   /** As whom QEMU runs where we are root; null: the hypervisor's own choice. */
@@ -146,6 +147,7 @@ const settings = {
   VMO_MAX_TIMEOUT: [wholeNumber(1, 86_400).default(3600), 'a whole number of seconds from 1 to 86400'],
   VMO_BOOT_TIMEOUT: [wholeNumber(1, 86_400).default(180), 'a whole number of seconds from 1 to 86400'],
   VMO_KEEP_FAILED_HOURS: [wholeNumber(1, 8760).default(24), 'a whole number of hours from 1 to 8760'],
+  VMO_MAX_KEPT_GIB: [wholeNumber(1, 65_536).default(50), 'a whole number of GiB from 1 to 65536'],
   VMO_MAX_ARTIFACT_MIB: [wholeNumber(1, 65_536).default(64), 'a whole number of MiB from 1 to 65536'],
   VMO_DRY_RUN: [z.enum(['0', '1']).default('0'), '1 (say what would be done, start no machine) or 0'],
   VMO_QEMU_USER: [
@@ -312,6 +314,7 @@ export function loadConfig(environment: Environment): Config {
       maxTimeoutSeconds: parsed.VMO_MAX_TIMEOUT,
       bootTimeoutSeconds: parsed.VMO_BOOT_TIMEOUT,
       keepFailedHours: parsed.VMO_KEEP_FAILED_HOURS,
+      maxKeptBytes: parsed.VMO_MAX_KEPT_GIB * 1024 * mib,
       maxArtifactBytes: parsed.VMO_MAX_ARTIFACT_MIB * mib,
     },
     qemuUser: parsed.VMO_QEMU_USER ?? null,

@@ -14,7 +14,9 @@ import {
   AgentNews,
   AgentReport,
   AgentWelcome,
+  KeptFiles,
   LeaseAnswer,
+  maxKeptPiece,
   NewAgent,
   StrangeHello,
 } from './agents.ts';
@@ -239,6 +241,35 @@ export const agentRoutes = {
     query: z.strictObject({ fence: Fence, offset: z.coerce.number().int().min(0) }),
     rawBody: 'application/octet-stream',
     response: kept,
+  },
+  agentKept: {
+    method: 'POST',
+    path: '/agent/kept/:jobId',
+    permission: 'agents:work',
+    summary: 'For agents: begin to send the kept disks of a request, or go on with it',
+    params: jobParams,
+    body: KeptFiles,
+    response: z.object({
+      offsets: z
+        .array(z.int())
+        .nullable()
+        .describe('Where each goes on; null: nobody wants them, or they cannot be taken'),
+    }),
+  },
+  agentKeptPiece: {
+    method: 'PUT',
+    path: '/agent/kept/:jobId/:index',
+    permission: 'agents:work',
+    summary: `For agents: the next bytes of a kept disk, ${String(maxKeptPiece)} at most`,
+    params: jobParams.extend({ index: z.coerce.number().int().min(0).max(100) }),
+    query: z.strictObject({ offset: z.coerce.number().int().min(0) }),
+    rawBody: 'application/octet-stream',
+    response: z.object({
+      offset: z
+        .int()
+        .nullable()
+        .describe('Where it goes on, which may be elsewhere; null: begin again with `agentKept`'),
+    }),
   },
   agentImage: {
     method: 'GET',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Slots } from './agent.ts';
-import { ImageCopy } from './images.ts';
+import { ImageCopy, Sha256 } from './images.ts';
 import { AgentId, JobId } from './ids.ts';
 import { Timestamp } from './text.ts';
 
@@ -8,7 +8,7 @@ import { Timestamp } from './text.ts';
  * Version of what agents and server say to each other. Another one is refused: raise it with every change that an agent of
  * before would misunderstand.
  */
-export const agentContractVersion = 2;
+export const agentContractVersion = 3;
 
 export const AgentName = z
   .string()
@@ -123,13 +123,30 @@ export const LeaseAnswer = z.object({
   draining: z.boolean().describe('A person wants it to take no more jobs'),
   cancelled: z.array(JobId).describe('Jobs it has whose end somebody asked for'),
   discard: z.array(JobId).default([]).describe('Of `left`: those that nobody wants any more'),
+  wanted: z
+    .array(JobId)
+    .default([])
+    .describe('Requests whose kept disks the server wants to have: to be sent as long as it says so'),
   now: Timestamp.describe('The server’s clock'),
 });
 export type LeaseAnswer = z.infer<typeof LeaseAnswer>;
+
+/** Largest piece of a kept disk, in bytes. */
+export const maxKeptPiece = 4 * 1024 * 1024;
+
+/** The disks that were kept of a request, in their order. */
+export const KeptFiles = z.strictObject({
+  files: z
+    .array(z.strictObject({ sizeBytes: z.int().min(1), sha256: Sha256 }))
+    .max(100)
+    .describe('Empty: they are not there any more'),
+});
+export type KeptFiles = z.infer<typeof KeptFiles>;
 
 /** What has happened since the agent asked the last time. Hints: what they say is also found by asking. */
 export const AgentNews = z.object({
   jobsPending: z.boolean(),
   cancelRequested: z.array(JobId),
+  renew: z.boolean().default(false).describe('The answer to a renewal says something new'),
 });
 export type AgentNews = z.infer<typeof AgentNews>;

@@ -124,6 +124,17 @@ export const requestRoutes = {
     response: RequestAnswer,
     status: 201,
   },
+  bringRequest: {
+    method: 'POST',
+    path: '/requests/:requestId/bring',
+    alsoAtRoot: true,
+    permission: 'vms:write',
+    summary:
+      'Bring the disk that was kept of a failed request from the machine of its agent, so that it can be opened; goes on where it was cut',
+    params: requestParams,
+    response: SimulationRequest,
+    status: 202,
+  },
   openRequest: {
     method: 'POST',
     path: '/requests/:requestId/open',

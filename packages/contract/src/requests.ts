@@ -237,6 +237,18 @@ export const RequestTimeline = z.object({
 });
 export type RequestTimeline = z.infer<typeof RequestTimeline>;
 
+/**
+ * How far the kept disk of a request is on its way from the machine of its agent. waiting: its agent has not begun ·
+ * checking: all of it came · here: it can be opened.
+ */
+export const Bringing = z.object({
+  state: z.enum(['waiting', 'sending', 'checking', 'failed', 'here']),
+  received_bytes: z.int(),
+  size_bytes: z.int().nullable().describe('null: its agent has not said'),
+  reason: z.string().nullable().describe('Why it failed'),
+});
+export type Bringing = z.infer<typeof Bringing>;
+
 export const SimulationRequest = z.object({
   uuid: RequestId,
   vm_name: z.string(),
@@ -260,6 +272,9 @@ export const SimulationRequest = z.object({
   keep_on_failure: z.boolean(),
   kept_until: Timestamp.nullable().describe('The disk of the failed machine is kept until then'),
   kept_in: z.string().nullable().describe('The directory of that disk, on the machine of its agent'),
+  bringing: Bringing.nullable().describe(
+    'That disk on its way to the server, see `POST /requests/{uuid}/bring`; null: nobody asked for it',
+  ),
   opened_vm: VmId.nullable().describe('The machine that was made of the kept disk'),
   cannot_open: z
     .string()

@@ -3,6 +3,7 @@ import {
   CodedError,
   maxAppendBytes,
   maxArtifactPiece,
+  maxKeptPiece,
   parseInput,
   type agentRoutes,
   type SpoolChunk,
@@ -23,7 +24,7 @@ export interface AgentHandlerDependencies {
   agents: Agents;
   jobs: Jobs;
   vms: Pick<Vms, 'images' | 'host'>;
-  requests: Pick<Requests, 'unwanted'>;
+  requests: Pick<Requests, 'unwanted' | 'kept'>;
   news: AgentNewsBoard;
 }
 
@@ -104,6 +105,7 @@ export function createAgentHandlers({
     agentRenew: async ({ body }, context) => ({
       ...(await apiOf(context).renew(body)),
       discard: await requests.unwanted(workerOf(context).name, body.left),
+      wanted: await requests.kept.wantedOf(workerOf(context).name),
     }),
     agentNews: (_, context) => {
       const gone = new AbortController();
@@ -145,6 +147,14 @@ export function createAgentHandlers({
       const api = apiOf(context);
       const bytes = await readAll(context.request, maxArtifactPiece);
       return { kept: await api.artifact({ jobId, fence }, { index, offset, bytes }) };
+    },
+    agentKept: async ({ params, body }, context) => ({
+      offsets: await requests.kept.begin(workerOf(context).name, params.jobId, body),
+    }),
+    agentKeptPiece: async ({ params: { jobId, index }, query: { offset } }, context) => {
+      const { name } = workerOf(context);
+      const bytes = await readAll(context.request, maxKeptPiece);
+      return { offset: await requests.kept.take(name, jobId, { index, offset, bytes }) };
     },
     agentImage: async ({ params, query }, context) => {
       workerOf(context);

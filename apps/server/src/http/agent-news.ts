@@ -9,6 +9,7 @@ const forgetMs = 120_000;
 interface Box {
   jobsPending: boolean;
   cancelRequested: Set<JobId>;
+  renew: boolean;
   askedAt: number;
   wake: () => void;
 }
@@ -41,17 +42,29 @@ export function createNewsBoard(bus: Bus): AgentNewsBoard {
     bus.on('job:cancel-requested', ({ jobId }) => {
       tellAll((box) => box.cancelRequested.add(jobId));
     }),
+    bus.on('agent:renew', ({ agent }) => {
+      const box = boxes.get(agent);
+      if (!box) return;
+      box.renew = true;
+      box.wake();
+    }),
   ];
 
   return {
     async next(agent, gone) {
       const box: Box = boxes.get(agent) ?? {
-        ...{ jobsPending: false, cancelRequested: new Set(), askedAt: 0, wake: () => undefined },
+        ...{
+          jobsPending: false,
+          cancelRequested: new Set(),
+          renew: false,
+          askedAt: 0,
+          wake: () => undefined,
+        },
       };
       boxes.set(agent, box);
       box.askedAt = Date.now();
       box.wake(); // an earlier question of the same agent, whose answer nobody waits for any more
-      if (!box.jobsPending && box.cancelRequested.size === 0 && !isClosed) {
+      if (!box.jobsPending && box.cancelRequested.size === 0 && !box.renew && !isClosed) {
         const { promise, resolve } = Promise.withResolvers<undefined>();
         const end = () => {
           resolve(undefined);
@@ -64,9 +77,11 @@ export function createNewsBoard(bus: Bus): AgentNewsBoard {
         gone.removeEventListener('abort', end);
       }
       // Who has gone has not heard it.
-      if (gone.aborted) return { jobsPending: false, cancelRequested: [] };
-      const news = { jobsPending: box.jobsPending, cancelRequested: [...box.cancelRequested] };
+      if (gone.aborted) return { jobsPending: false, cancelRequested: [], renew: false };
+      const { jobsPending, renew } = box;
+      const news = { jobsPending, cancelRequested: [...box.cancelRequested], renew };
       box.jobsPending = false;
+      box.renew = false;
       box.cancelRequested.clear();
       box.askedAt = Date.now();
       return news;

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -181,6 +181,8 @@ it(
       const ofKept = { params: { requestId: await idOf('submitRequest', ['uuid'], { body }) } };
       const status = () => idOf('getRequest', ['status'], { ...ofKept, query: { wait: 20 } });
       await until('it to fail', async () => (await status()) === 'failed', { timeoutMs: 120_000 });
+      // Had its machine not started, there would be nothing to open.
+      expect(await idOf('getRequest', ['message'], ofKept)).toBe('exit code 3');
       await ask('openRequest', { ...ofKept, query: { start: 'false' } });
       const { agents: mine } = await server.client.call('listAgents');
       for (const { id: agentId } of mine) await server.client.call('drainAgent', { params: { agentId } });
@@ -221,8 +223,13 @@ it(
       };
       await ask('agentHello', mine({ body: introduction }));
       await ask('agentRenew', mine({ body: { capacity, leaving: false } }));
+      const at = new Date().toISOString();
+      const none = { stdout: 0, stderr: 0, boot: 0, command: 0 };
+      const outcome = {
+        ...{ status: 'done', exitCode: 0, signal: null, reason: null, startedAt: at, finishedAt: at },
+        ...{ verified: true, lines: ['exit 0'], dead: true },
+      };
       const wanted = { vm_name: 'tools', commands: 'make test', artifacts: ['/report.xml'] };
-      const { uuid: requestId } = await server.client.call('submitRequest', { body: wanted });
       await ask('agentNews', mine());
       const free = { ...capacity.slots, cpus: 4, memoryMib: 4096, machines: null };
       const Claimed = z.object({ jobs: z.array(z.object({ id: z.string(), fence: z.int() })) });
@@ -231,6 +238,8 @@ it(
         if (!first) throw new Error('there was nothing to claim');
         return first;
       };
+      await bringing();
+      const { uuid: requestId } = await server.client.call('submitRequest', { body: wanted });
       const { id, fence } = await take();
       await ask('agentAssigned', mine());
       const sha256 = Found('image', 'sha256').parse(await ask('getImage', ofImage));
@@ -241,7 +250,6 @@ it(
       );
       const again = await take();
       const ofRun = (body: object) => mine({ params: { jobId: id }, body: { fence: again.fence, ...body } });
-      const at = new Date().toISOString();
       await ask('agentStarted', ofRun({ startedAt: at, lines: ['started'] }));
       await ask('agentNote', ofRun({ lines: ['a word of the agent'] }));
       await ask('agentPlan', ofRun({}));
@@ -249,7 +257,6 @@ it(
       const query = { fence: again.fence };
       const sent = { bytes: Uint8Array.from(Buffer.from(`${head}\nhello\n`)), params: { jobId: id } };
       await ask('agentAppend', mine({ ...sent, query }));
-      const none = { stdout: 0, stderr: 0, boot: 0, command: 0 };
       await ask(
         'agentCut',
         ofRun({ from: { ...none, stdout: 6 }, to: { ...none, stdout: 12 }, lines: ['cut'] }),
@@ -263,22 +270,33 @@ it(
       await ask('agentArtifact', mine({ ...piece, bytes: Uint8Array.from([1, 2, 3]) }));
       await ask('agentProgress', ofRun({ progress }));
       await ask('agentDigest', ofRun({}));
-      const outcome = {
-        status: 'done',
-        exitCode: 0,
-        signal: null,
-        reason: null,
-        startedAt: at,
-        finishedAt: at,
-      };
-      const ended = { ...outcome, verified: true, lines: ['exit 0'], dead: true };
-      await ask('agentFinish', ofRun({ outcome: ended, sizes: { ...none, stdout: 12 } }));
+      await ask('agentFinish', ofRun({ outcome, sizes: { ...none, stdout: 12 } }));
       await ask('getArtifact', { params: { requestId, index: 0 } });
       await ask('listAgents');
       await ask('drainAgent', { params: { agentId } });
       await ask('resumeAgent', { params: { agentId } });
       await ask('revokeAgent', { params: { agentId } });
       await ask('removeAgent', { params: { agentId } });
+
+      /** A request that failed, and whose agent sends its disk. */
+      async function bringing(): Promise<void> {
+        const body = { ...wanted, artifacts: [], keep_on_failure: true };
+        const { uuid } = await server.client.call('submitRequest', { body });
+        await ask('agentNews', mine());
+        const { fence } = await take();
+        const ofRun = (more: object) => mine({ params: { jobId: uuid }, body: { fence, ...more } });
+        await ask('agentStarted', ofRun({ startedAt: at, lines: [] }));
+        const keptIn = '/var/lib/vmo-agent/storage/vms/request';
+        const progress = { channel: null, readyAt: null, commands: [], artifacts: [], kept: true, keptIn };
+        await ask('agentProgress', ofRun({ progress }));
+        await ask('agentFinish', ofRun({ outcome: { ...outcome, status: 'failed' }, sizes: none }));
+        await ask('bringRequest', { params: { requestId: uuid } });
+        const disk = randomBytes(1024);
+        const files = [{ sizeBytes: 4096, sha256: createHash('sha256').update(disk).digest('hex') }];
+        await ask('agentKept', mine({ params: { jobId: uuid }, body: { files } }));
+        const first = { params: { jobId: uuid, index: 0 }, query: { offset: 0 } };
+        await ask('agentKeptPiece', mine({ ...first, bytes: Uint8Array.from(disk) }));
+      }
     }
 
     expect([...taken.keys()].sort()).toEqual(Object.keys(routes).sort());

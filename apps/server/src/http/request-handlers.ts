@@ -26,6 +26,7 @@ export function createRequestHandlers(requests: Requests): Pick<Handlers, keyof 
       requests.changeStatus(actor, params.requestId, body.status),
     deleteRequest: ({ params }, { actor }) => requests.remove(actor, params.requestId),
     rerunRequest: ({ params }, { actor }) => requests.rerun(actor, params.requestId),
+    bringRequest: ({ params }, { actor }) => requests.bring(actor, params.requestId),
     openRequest: ({ params, query }, { actor }) =>
       requests.open(actor, params.requestId, query.start === 'true'),
     getArtifact: async ({ params }, { response }) => {

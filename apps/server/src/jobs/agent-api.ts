@@ -207,7 +207,7 @@ export function createAgentApi({ db, log, service, hosts, secrets, artifacts, ag
       async renew(report) {
         const { draining } = taker.id === null ? { draining: false } : await agents.renew(taker.id, report);
         const cancelled = (await listCancelled(db, agent)).map((id) => JobId.parse(id));
-        return { draining, cancelled, discard: [], now: new Date().toISOString() };
+        return { draining, cancelled, discard: [], wanted: [], now: new Date().toISOString() };
       },
 
       async claim(free) {

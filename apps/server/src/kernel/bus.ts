@@ -11,6 +11,8 @@ export interface Facts {
   'job:pending': { jobId: JobId };
   /** Events were stored; consecutive, in order of seq. */
   'job:appended': { jobId: JobId; events: readonly JobEvent[] };
+  /** The answer to the renewal of an agent says something new. */
+  'agent:renew': { agent: string };
   /** The machine of a job that runs has so much memory from now on. */
   'job:memory': { jobId: JobId; memoryMib: number };
   /** Somebody asked for the end of a job that an agent has. */

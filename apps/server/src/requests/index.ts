@@ -28,6 +28,7 @@ import { every } from '../kernel/every.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Vms } from '../vms/index.ts';
 import { noSuchRequest } from './errors.ts';
+import { createBringing } from './bringing.ts';
 import { createOpening } from './opening.ts';
 import * as repository from './repository.ts';
 import { createRequestService, type RequestLimits } from './service.ts';
@@ -51,6 +52,10 @@ export interface Requests {
   changeStatus(actor: Actor, id: RequestId, status: JobStatus): Promise<RequestAnswer>;
   remove(actor: Actor, id: RequestId): Promise<RequestAnswer & { deleted: boolean }>;
   rerun(actor: Actor, id: RequestId): Promise<RequestAnswer>;
+  /** The disks that were kept of it come from the machine of its agent. */
+  bring(actor: Actor, id: RequestId): Promise<SimulationRequest>;
+  /** What agents say of kept disks that are wanted, and their bytes. */
+  kept: Pick<ReturnType<typeof createBringing>, 'wantedOf' | 'begin' | 'take'>;
   /** A machine of the disks that were kept of it, with `start` on its way up. */
   open(actor: Actor, id: RequestId, start: boolean): Promise<{ vm: Vm; message: string }>;
   /** The script that runs the commands in a guest. */
@@ -66,13 +71,14 @@ export interface RequestsDeps {
   db: Kysely<Database>;
   bus: Bus;
   jobs: Jobs;
-  vms: Pick<Vms, 'throwAway' | 'openKept'>;
+  vms: Pick<Vms, 'throwAway' | 'openKept' | 'received'>;
   limits: RequestLimits;
   logger: Logger;
 }
 
 export function createRequests({ db, bus, jobs, vms, limits, logger }: RequestsDeps): Requests {
   const service = createRequestService({ db, jobs, throwAway: vms.throwAway, limits });
+  const bringing = createBringing({ db, bus, jobs, vms, logger, maxKeptBytes: limits.maxKeptBytes });
   const chores: (() => void)[] = [];
 
   async function find(id: RequestId): Promise<SimulationRequest> {
@@ -99,6 +105,11 @@ export function createRequests({ db, bus, jobs, vms, limits, logger }: RequestsD
     changeStatus: service.changeStatus,
     remove: service.remove,
     rerun: service.rerun,
+    async bring(actor, id) {
+      await bringing.ask(actor, id);
+      return find(id);
+    },
+    kept: bringing,
     open: createOpening({ db, jobs, vms }),
     runner,
 

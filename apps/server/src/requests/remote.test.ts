@@ -142,6 +142,9 @@ describe.skipIf(!isThere)('simulation requests on another machine', () => {
       expect(JSON.parse(stdout)).toMatchObject({ 'virtual-size': 16 * 1024 * 1024 });
       expect(stdout).not.toContain('backing-filename');
       expect(failed.cannot_open).toBe('its disk lies with the agent far, on another machine');
+      // It waits for its agent, which is about to go.
+      const params = { requestId: first };
+      await server.client.call('bringRequest', { params });
       expect(await agent.exited()).toBe(0);
       const processes = await execute('ps', ['-eo', 'args']);
       expect(processes.stdout).not.toContain(storage);
@@ -164,6 +167,20 @@ describe.skipIf(!isThere)('simulation requests on another machine', () => {
       expect(await listed(join(storage, 'images'))).toEqual(
         capacity.images.map(({ name, sha256 }) => `${sha256}-${name}`).sort(),
       );
+
+      // An agent that is there again sends what it was asked for, and the machine is made of it here.
+      const brought = await until('the disk to be brought', async () => {
+        const now = await get(first);
+        return now.bringing?.state === 'here' && now;
+      });
+      expect(brought.cannot_open).toBeNull();
+      const query = { start: 'false' } as const;
+      const { vm } = await server.client.call('openRequest', { params, query });
+      const { disks } = await until('the machine to be made', async () => {
+        const { vm: now } = await server.client.call('getVm', { params: { vmId: vm.id } });
+        return now.disks[0]?.state === 'attached' && now;
+      });
+      expect(disks).toMatchObject([{ sizeBytes: 16 * 1024 * 1024 }]);
 
       // The kept disk goes with its request, when its agent hears of it.
       await server.client.call('deleteRequest', { params: { requestId: first } });

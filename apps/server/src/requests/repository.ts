@@ -1,5 +1,6 @@
 import {
   BatchId,
+  Bringing,
   JobId,
   MachineSpec,
   RunPlan,
@@ -51,6 +52,10 @@ const columns = [
   'requests.kept_until',
   'requests.discarded_at',
   'requests.opened_vm_id',
+  'requests.bring_state',
+  'requests.bring_received',
+  'requests.bring_size',
+  'requests.bring_reason',
   'jobs.priority',
   'jobs.retries',
   'job_plans.progress',
@@ -89,6 +94,7 @@ const Submission = z.object({
   keep_on_failure: z.boolean(),
 });
 // Made once: zod writes a parser for each schema, which takes longer than to parse a row.
+const BringState = Bringing.shape.state.nullable();
 const PlanWithoutFiles = RunPlan.omit({ files: true });
 const Files = z.array(z.object({ path: z.string(), mode: z.string(), size_bytes: z.int() }));
 
@@ -105,6 +111,7 @@ function toRow(row: Selected) {
     discardedAt: row.discarded_at,
     openedVm: row.opened_vm_id === null ? null : VmId.parse(row.opened_vm_id),
     isHere: row.is_here,
+    bringing: toBringing(row),
     priority: row.priority,
     retries: row.retries,
     plan: PlanWithoutFiles.parse(row.plan),
@@ -114,6 +121,14 @@ function toRow(row: Selected) {
     updatedAt: row.updated_at,
   };
 }
+function toBringing(row: Selected): Bringing | null {
+  const state = BringState.parse(row.bring_state);
+  if (state === null) return null;
+  return {
+    ...{ state, received_bytes: row.bring_received, size_bytes: row.bring_size, reason: row.bring_reason },
+  };
+}
+
 export type RequestRow = ReturnType<typeof toRow>;
 
 export async function findRequest(db: Db, id: string): Promise<RequestRow | undefined> {
@@ -256,4 +271,46 @@ export async function listWanted(db: Db, agent: string, ids: readonly JobId[]): 
 
 export async function markDiscarded(db: Db, id: JobId): Promise<void> {
   await db.updateTable('requests').set({ discarded_at: new Date() }).where('id', '=', id).execute();
+}
+
+/** Of requests whose disks this agent is to send. Expected plan: idx_requests_bringing. */
+export async function listBringing(db: Db, agent: string): Promise<JobId[]> {
+  const rows = await db
+    .selectFrom('requests')
+    .innerJoin('jobs', 'jobs.id', 'requests.id')
+    .select('requests.id')
+    .where('requests.bring_state', 'in', ['waiting', 'sending', 'checking'])
+    .where('requests.discarded_at', 'is', null)
+    .where('jobs.agent', '=', agent)
+    .execute();
+  return rows.map(({ id }) => JobId.parse(id));
+}
+
+/** The agent that has the disk of a request, as long as its token holds. */
+export async function findKeeper(trx: Db, id: string): Promise<string | undefined> {
+  const row = await trx
+    .selectFrom('jobs')
+    .innerJoin('agents', 'agents.name', 'jobs.agent')
+    .select('agents.name')
+    .where('jobs.id', '=', id)
+    .where('agents.revoked_at', 'is', null)
+    .executeTakeFirst();
+  return row?.name;
+}
+
+export async function updateBringing(
+  db: Db,
+  id: string,
+  change: { state?: Bringing['state']; received?: number; size?: number | null; reason?: string | null },
+): Promise<void> {
+  await db
+    .updateTable('requests')
+    .set({
+      bring_state: change.state,
+      bring_received: change.received,
+      bring_size: change.size,
+      bring_reason: change.reason,
+    })
+    .where('id', '=', id)
+    .execute();
 }

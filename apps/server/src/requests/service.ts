@@ -33,6 +33,8 @@ export interface RequestLimits {
   /** From the start of a machine until it must be ready. */
   bootTimeoutSeconds: number;
   keepFailedHours: number;
+  /** Of one request, brought from another machine. */
+  maxKeptBytes: number;
   maxArtifactBytes: number;
 }
 

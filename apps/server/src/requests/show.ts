@@ -31,6 +31,7 @@ export function toShown(row: RequestRow, job: Job): SimulationRequest {
     stop_on_failure: plan.stopOnFailure,
     keep_on_failure: submission.keep_on_failure,
     kept_until: row.keptUntil?.toISOString() ?? null,
+    bringing: row.discardedAt ? null : row.bringing,
     opened_vm: row.openedVm,
     cannot_open: whyClosed(row, job),
     kept_in: row.discardedAt ? null : (progress?.keptIn ?? null),
@@ -65,7 +66,9 @@ export function whyClosed(row: RequestRow, { status, agent }: Pick<Job, 'status'
       ? 'its machine had no disk, or never started'
       : 'its disk was not kept: that is done with keep_on_failure';
   }
-  return row.isHere ? null : `its disk lies with the agent ${agent ?? ''}, on another machine`;
+  return row.isHere || row.bringing?.state === 'here'
+    ? null
+    : `its disk lies with the agent ${agent ?? ''}, on another machine`;
 }
 
 /** Where the agent was lost, nobody has told the end of its commands. */

@@ -9,6 +9,7 @@ export interface Hypervisor {
     QemuImg,
     | 'createDisk'
     | 'createOverlay'
+    | 'putOnto'
     | 'resizeDisk'
     | 'convertImage'
     | 'commitOverlay'

@@ -56,6 +56,7 @@ import * as operationsRepository from './operations-repository.ts';
 import type { Wanted } from './plan.ts';
 import { createPower } from './power.ts';
 import * as repository from './repository.ts';
+import { createReceived } from './received.ts';
 import { createService, type Made } from './service.ts';
 import { createShow } from './show.ts';
 import { createSnapshots } from './snapshots.ts';
@@ -146,6 +147,8 @@ export interface Vms {
   throwAway: ReturnType<typeof createThrowAway>;
   /** An ordinary machine of the disks that such a one left. */
   openKept: ReturnType<typeof createKept>;
+  /** Kept disks that come from other machines. */
+  received: ReturnType<typeof createReceived>;
   /** Types into the serial console of the machine that this job is a run of. */
   input(jobId: JobId, data: string): Promise<void>;
   /** The Unix socket of a running machine's screen (RFB). */
@@ -265,6 +268,7 @@ export function createVms(deps: VmsDeps): Vms {
     act: service.act,
     actOnMany: service.actOnMany,
     throwAway,
+    received: createReceived({ db, hypervisor, copies }),
     openKept: createKept({ db, hypervisor, images, operations, telling, show }),
     resize: service.resize,
     attachDisk: (actor, vmId, { diskId, readOnly = false }) =>

@@ -21,6 +21,8 @@ export interface InspectOptions {
   maxVirtualBytes?: number | undefined;
   /** What this image may lie on. Without it, an image with a backing file is refused. */
   backing?: ImageChain | undefined;
+  /** What it lies on was a file of another machine: it is replaced before anything reads it, so it may be any. */
+  replacesBacking?: boolean | undefined;
   /** A CD or DVD is wanted, so an ISO image is welcome; its format is raw. */
   cdrom?: boolean | undefined;
   /**
@@ -93,7 +95,7 @@ async function examine(file: FileHandle, format: DiskFormat, options: InspectOpt
     return { virtualBytes: Math.ceil(stats.size / 512) * 512, clusterBytes: 0, snapshotCount: 0 };
   }
   const { backing, ...header } = await readQcow2Header(file, stats.size, max);
-  await checkBacking(backing, options, max);
+  if (options.replacesBacking !== true) await checkBacking(backing, options, max);
   return header;
 }
 

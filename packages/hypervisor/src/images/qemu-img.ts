@@ -69,6 +69,11 @@ export interface QemuImg {
    * @param request.sizeBytes at least that of the backing disk, which is the default
    */
   createOverlay(request: { path: string; backing: ImageChain; sizeBytes?: number }): Promise<number>;
+  /**
+   * Puts an overlay that was made on another machine onto the same disk here: only the name of what it lies on changes.
+   * @param request.sizeBytes what it must have
+   */
+  putOnto(request: { path: string; backing: ImageChain | undefined; sizeBytes: number }): Promise<void>;
   /** Grows a disk that no guest runs on. Shrinking would cut the guest's data off, and is refused. */
   resizeDisk(request: ImageChain & { sizeBytes: number; guestWritten?: boolean }): Promise<number>;
   convertImage(request: ConvertRequest): Promise<void>;
@@ -261,6 +266,22 @@ export function createQemuImg(options: QemuImgOptions = {}): QemuImg {
         }),
       );
       return size;
+    },
+    async putOnto({ path, backing, sizeBytes }) {
+      const { virtualBytes } = await examineImage(absolute(path), 'qcow2', { replacesBacking: true });
+      if (virtualBytes !== sizeBytes) {
+        throw new ImageError(
+          'corrupt',
+          `${basename(path)} is a disk of ${formatBytes(virtualBytes)}, and should have ${formatBytes(sizeBytes)}`,
+        );
+      }
+      if (backing) await examineImage(absolute(backing.path), backing.format, own(backing));
+      const onto = backing ? ['-b', backing.path, '-F', backing.format] : ['-b', ''];
+      // Unsafe is what it is called where only the name changes: that both are the same disk is known by its digest.
+      await run(['rebase', '-u', '-q', '-f', 'qcow2', ...onto, '--', path], {
+        what: `putting ${basename(path)} onto what it lies on`,
+      });
+      await examineImage(absolute(path), 'qcow2', own({ path, format: 'qcow2', backing }));
     },
     async resizeDisk({ sizeBytes, guestWritten, ...image }) {
       const size = diskBytes(sizeBytes, 'sizeBytes', maxDiskBytes);

@@ -16,7 +16,7 @@ import { toasts } from './toasts.svelte.ts';
 
 /** Facts come in groups: one reading (after this many milliseconds) answers them all. */
 const readPause = 120;
-/** A command that begins or ends need not change the job: while the request goes on, it is read this often, in milliseconds. */
+/** A command that begins or ends need not change the job: while the request goes on, or its disk is on its way, it is read this often, in milliseconds. */
 const readEvery = 1_500;
 /** Lines that say what is run, of all commands. */
 const placesRead = 2_000;
@@ -50,7 +50,7 @@ export class OpenRequest {
       () => this.#readSoon(),
     );
     const timer = setInterval(() => {
-      if (!document.hidden && this.request && !isFinal(this.request.status)) void this.read();
+      if (!document.hidden && this.#changes) void this.read();
     }, readEvery);
     void this.read();
     void jobs.load(this.id);
@@ -74,6 +74,14 @@ export class OpenRequest {
         this.deleted = true;
       else this.error = asError(error);
     }
+  }
+
+  /** Without its job telling of it. */
+  get #changes(): boolean {
+    const { request } = this;
+    if (!request) return false;
+    const isComing = request.bringing !== null && !['failed', 'here'].includes(request.bringing.state);
+    return isComing || !isFinal(request.status);
   }
 
   can(status: JobStatus): boolean {
@@ -119,6 +127,13 @@ export class OpenRequest {
     });
     // What it was refused for changes what is offered.
     if (page.url.pathname === `/requests/${this.id}`) await this.read();
+  }
+
+  /** Its disk comes from the machine of its agent. */
+  async bring(): Promise<void> {
+    await this.#do('The disk was not asked for', async () => {
+      this.request = await api.call('bringRequest', { params: { requestId: this.id } });
+    });
   }
 
   /** A machine can be made of what it left, or has been. */

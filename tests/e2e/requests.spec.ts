@@ -72,8 +72,7 @@ test('a request is submitted on the page; both streams, exit codes and places in
   await expect(status(cockpit)).toHaveText('failed', { timeout: guestMs });
 
   const about = cockpit.getByRole('region', { name: 'About it' });
-  // This machine starts the runner by itself, before anybody is asked in.
-  await expect(about.getByText('runner', { exact: true })).toBeVisible();
+  await expect(about.getByText('serial', { exact: true })).toBeVisible();
   await expect(outputRow(cockpit, /^to-out-42$/)).toHaveClass(/stdout/);
   await expect(outputRow(cockpit, /^to-err$/)).toHaveClass(/stderr/);
   await expect(commands(cockpit)).toHaveCount(3);

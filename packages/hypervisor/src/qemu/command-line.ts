@@ -80,7 +80,7 @@ function memory({ memoryMib, maxMemoryMib }: MachineSpec, virtioMem: boolean): s
   ];
 }
 
-function consoles({ display }: MachineSpec): string[] {
+function consoles({ display, boot }: MachineSpec): string[] {
   const socket = (id: string, path: string, more: Record<string, string | boolean> = {}) => [
     '-chardev',
     option('socket', { id, path, server: true, wait: false, ...more }),
@@ -107,6 +107,8 @@ function consoles({ display }: MachineSpec): string[] {
     ...(display === 'vnc'
       ? ['-device', 'VGA', '-device', 'qemu-xhci', '-device', 'usb-tablet', '-vnc', `unix:${sockets.vnc}`]
       : []),
+    // GRUB as Debian installs it asks the firmware for a screen, and without one asks for ever (SeaBIOS 1.16).
+    ...(display === 'none' && boot.from === 'disk' ? ['-device', 'VGA'] : []),
   ];
 }
 

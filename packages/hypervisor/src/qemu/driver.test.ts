@@ -45,6 +45,12 @@ it('refuses what cannot run before anything is started', async () => {
   });
 });
 
+it('has a screen for the boot loader of a disk, which nobody sees where none was asked for', async () => {
+  const { shown } = await prepare({});
+  expect(shown).toContain('VGA');
+  expect(shown.join(' ')).not.toContain('-vnc');
+});
+
 it('says what is missing where there is no QEMU', async () => {
   const driver = workshop.newDriver({
     host: async () => ({ ...(await host()), qemu: null, accelerator: null, words: ['QEMU is missing'] }),

@@ -25,6 +25,16 @@ describe('what is said about a failure', () => {
     expect(describeFailure(failedFetch('ECONNREFUSED'), address).lines[1]).toContain('VMO_URL');
   });
 
+  it('does not tell to start a server that answers', () => {
+    const announced = () => ({ ...address(), isAnnounced: true });
+    const other = new UnreachableError('https://cockpit.example', 'it answered, but not as a server does');
+    expect(describeFailure(other, announced).lines).toEqual([
+      'it answered, but not as a server does',
+      'The address is https://cockpit.example (VMO_URL).',
+    ]);
+    expect(describeFailure(failedFetch('ECONNREFUSED'), announced).lines[1]).toContain('vmo up');
+  });
+
   it('names every field that is wrong', () => {
     const issues = [
       { path: 'cpus', message: 'must be at least 1' },

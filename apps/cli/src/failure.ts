@@ -24,6 +24,8 @@ function hintsFor(error: unknown, address: () => ServerAddress | null): readonly
         `Its certificate is not trusted (${code}). One of an authority of yours: NODE_EXTRA_CA_CERTS=/path/ca.pem; one for another name: VMO_URL with that name.`,
       ];
     }
+    // Somebody is there, who says something else or nothing in time: nothing has to be started.
+    if (code === '') return [`The address is ${server.url} (${server.urlFrom}).`];
     return server.isAnnounced
       ? ['It has run here and was not stopped in order. To start it: vmo up']
       : [

@@ -144,7 +144,7 @@ function watchRow(cli: Cli, thing: string, prefix: string) {
 
 /** Says how it ended, where that was not by itself with an exit code. */
 export function endWords(thing: string, { done, reason }: Ended): string | null {
-  const why = reason === null ? '' : `: ${reason}`;
+  const why = reason === null || reason === done.status ? '' : `: ${reason}`;
   switch (done.status) {
     case 'done':
       return null;

@@ -75,11 +75,9 @@ async function inProcess(): Promise<Form> {
     async submitRequest() {
       const id = JobId.parse(newId());
       const rest = { timeout: 60, priority: 0, retries: 0, idempotencyKey: null, isHeld: false };
-      await cockpit.jobs.submitMachine(
-        owner,
-        { vmId: null, spec: machine(id), command: 'a request', request: { id, plan, ...rest } },
-        () => Promise.resolve(),
-      );
+      const request = { plan, ...rest };
+      const run = { id, vmId: null, spec: machine(id), command: 'a request', request };
+      await cockpit.jobs.submitMachines(owner, [[run]], () => Promise.resolve());
       return id;
     },
     artifact: async (jobId, sizeBytes) => buffer(await cockpit.jobs.readArtifact(jobId, 0, sizeBytes)),

@@ -1,9 +1,10 @@
 import { appendFileSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { VmId, type JobId, type MachineSpec } from '@vmo/contract';
+import { JobId, VmId, type MachineSpec } from '@vmo/contract';
 import type { Run, RunEnd, Strategy } from '@vmo/execution';
 import { until } from '@vmo/testkit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { newId } from '../kernel/ids.ts';
 import { owner, startCockpit, type Cockpit } from './harness.test.support.ts';
 
 const kib = 1024;
@@ -58,8 +59,10 @@ beforeEach(async () => {
     ...{ boot: { from: 'disk' }, network: { mode: 'none' }, display: 'none', disks: [], arguments: [] },
     request: null,
   } satisfies MachineSpec;
-  const run = { vmId, spec, command: 'a machine' };
-  ({ id } = (await cockpit.jobs.submitMachine(owner, run, () => Promise.resolve())).job);
+  id = JobId.parse(newId());
+  await cockpit.jobs.submitMachines(owner, [[{ id, vmId, spec, command: 'a machine' }]], () =>
+    Promise.resolve(),
+  );
   await cockpit.when(id, ({ status }) => status === 'running');
 });
 afterEach(async () => {

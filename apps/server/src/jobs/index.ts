@@ -55,12 +55,15 @@ export interface Jobs {
   byIds(jobIds: readonly string[]): Promise<Job[]>;
   cancel(actor: Actor, jobId: JobId): Promise<Job>;
   rerun(actor: Actor, jobId: JobId): Promise<Job>;
-  /** A run of a machine. `also` is written in the same transaction. */
-  submitMachine(
+  /**
+   * Runs of machines, all or none; each portion is sent to the database at once. `also`, which gets those of a portion
+   * that are new, as they came, is written in the same transaction.
+   */
+  submitMachines<Run extends MachineRun>(
     actor: Actor,
-    run: MachineRun,
-    also: (trx: Transaction<Database>, jobId: JobId) => Promise<void>,
-  ): Promise<{ job: Job; created: boolean }>;
+    portions: Iterable<readonly Run[]>,
+    also: (trx: Transaction<Database>, created: readonly Run[]) => Promise<void>,
+  ): Promise<{ job: Job; created: boolean }[]>;
   /** What is promised of the memory of the server's own host, to machines and to requests, in MiB; and all there is. */
   memoryHere(): Promise<{ machines: number; requests: number; limit: number }>;
   /** The machine of a job that runs has so much memory from now on. */
@@ -175,7 +178,7 @@ export function createJobs(deps: JobsDeps): Jobs {
     byIds: service.byIds,
     cancel: service.cancel,
     rerun: service.rerun,
-    submitMachine: service.submitMachine,
+    submitMachines: service.submitMachines,
     ...createMemory({ db, bus, fleet }),
     setHold: service.setHold,
     async remove(actor, jobId) {

@@ -4,10 +4,11 @@ import type { Kysely } from 'kysely';
 
 type Db = Kysely<Database>;
 
-export async function insertPlan(trx: Db, jobId: string, plan: RunPlan): Promise<void> {
+export async function insertPlans(trx: Db, plans: readonly { id: string; plan: RunPlan }[]): Promise<void> {
+  if (plans.length === 0) return;
   await trx
     .insertInto('job_plans')
-    .values({ job_id: jobId, plan: JSON.stringify(plan) })
+    .values(plans.map(({ id, plan }) => ({ job_id: id, plan: JSON.stringify(plan) })))
     .execute();
 }
 

@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto';
-import type { FreePlaces, ImageCopy, Job, JobSubmission, NeededImage } from '@vmo/contract';
+import {
+  JobId,
+  MachineSpec,
+  type FreePlaces,
+  type ImageCopy,
+  type Job,
+  type JobSubmission,
+  type NeededImage,
+} from '@vmo/contract';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
@@ -39,6 +47,18 @@ async function insertPending(count: number, change: Record<string, unknown> = {}
   return ids;
 }
 
+const machine = MachineSpec.parse({
+  ...{ id: newId(), name: 'one', cpus: 1, maxCpus: 1, memoryMib: 64, maxMemoryMib: 64, disks: [] },
+  ...{ boot: { from: 'disk' }, network: { mode: 'none' }, display: 'none', arguments: [], request: null },
+});
+
+function requestOf(idempotencyKey: string | null) {
+  const plan = { commands: [], stopOnFailure: true, env: {}, files: [], artifacts: [] };
+  const rest = { plan, timeout: 60, priority: 0, retries: 0, isHeld: false };
+  const id = JobId.parse(newId());
+  return { id, vmId: null, spec: machine, command: 'a request', request: { ...rest, idempotencyKey } };
+}
+
 describe('the queue', () => {
   it('gives higher priority first, then takes turns between submitters, then goes by age', async () => {
     const first = await submit('anna');
@@ -55,6 +75,48 @@ describe('the queue', () => {
     for (let turn = 0; turn < 6; turn++) taken.push(await takeOne());
     // The urgent one counts among what anna has under way, so it is ben's turn.
     expect(taken).toEqual([urgent, other, first, second, third, idle].map(({ id }) => id));
+  });
+
+  it('has all of many machines that are submitted together, or none, and each key once', async () => {
+    const told: string[] = [];
+    const stop = cockpit.bus.on('job:changed', ({ id }) => void told.push(id));
+    const runs = ['a', 'b', null, null, 'c'].map(requestOf);
+    const noted: string[] = [];
+    const also = (_trx: unknown, created: readonly { id: string }[]) => {
+      noted.push(...created.map(({ id }) => id));
+      return Promise.resolve();
+    };
+    const submitAll = (portions: Iterable<typeof runs>) => cockpit.jobs.submitMachines(owner, portions, also);
+    await expect(
+      submitAll(
+        (function* () {
+          yield runs.slice(0, 3);
+          throw new Error('no more');
+        })(),
+      ),
+    ).rejects.toThrow('no more');
+    expect((await cockpit.jobs.list({ limit: 10 })).jobs).toEqual([]);
+    expect(told).toEqual([]);
+
+    noted.length = 0;
+    const ids = runs.map(({ id }) => id);
+    const first = await submitAll([runs.slice(0, 3), runs.slice(3)]);
+    expect(first.map(({ job, created }) => [job.id, job.place, created])).toEqual(
+      ids.map((id, index) => [id, index + 1, true]),
+    );
+    expect(noted).toEqual(ids);
+    expect(told.toSorted()).toEqual(ids.toSorted());
+
+    noted.length = 0;
+    const again = ['c', null, 'a'].map(requestOf);
+    const second = await submitAll([again]);
+    expect(second.map(({ job, created }) => [job.id, created])).toEqual([
+      [ids[4], false],
+      [again[1]?.id, true],
+      [ids[0], false],
+    ]);
+    expect(noted).toEqual([again[1]?.id]);
+    stop();
   });
 
   it('has those behind move up as soon as one is taken, cancelled or held', async () => {

@@ -85,35 +85,37 @@ export interface NewJob {
   machine?: { vmId: string | null; spec: unknown };
 }
 
-/** Null: a job with this idempotency key exists. */
-export async function insertJob(db: Db, job: NewJob): Promise<JobRow | null> {
-  const row = await db
+/** Those that are new, in no order: of the others a job with their idempotency key exists. At most some 2,000 at once. */
+export async function insertJobs(db: Db, jobs: readonly NewJob[]): Promise<JobRow[]> {
+  return db
     .insertInto('jobs')
-    .values({
-      id: job.id,
-      command: job.command,
-      type: job.type,
-      status: job.isHeld ? 'hold' : 'pending',
-      workspace_id: job.workspaceId,
-      host_id: job.hostId,
-      cwd: job.cwd,
-      env: JSON.stringify(job.env),
-      secrets: job.secrets,
-      secret_names: [...job.secretNames],
-      color: job.color,
-      timeout_seconds: job.timeout,
-      cols: job.cols,
-      rows: job.rows,
-      idempotency_key: job.idempotencyKey,
-      created_by: job.createdBy,
-      queue: queueOf(job.placement),
-      need_cpus: job.placement.cpus ?? 0,
-      need_memory_mib: job.placement.memoryMib ?? 0,
-      priority: job.priority,
-      retries: job.retries,
-      vm_id: job.machine?.vmId ?? null,
-      vm: job.machine ? JSON.stringify(job.machine.spec) : null,
-    })
+    .values(
+      jobs.map((job) => ({
+        id: job.id,
+        command: job.command,
+        type: job.type,
+        status: job.isHeld ? 'hold' : 'pending',
+        workspace_id: job.workspaceId,
+        host_id: job.hostId,
+        cwd: job.cwd,
+        env: JSON.stringify(job.env),
+        secrets: job.secrets,
+        secret_names: [...job.secretNames],
+        color: job.color,
+        timeout_seconds: job.timeout,
+        cols: job.cols,
+        rows: job.rows,
+        idempotency_key: job.idempotencyKey,
+        created_by: job.createdBy,
+        queue: queueOf(job.placement),
+        need_cpus: job.placement.cpus ?? 0,
+        need_memory_mib: job.placement.memoryMib ?? 0,
+        priority: job.priority,
+        retries: job.retries,
+        vm_id: job.machine?.vmId ?? null,
+        vm: job.machine ? JSON.stringify(job.machine.spec) : null,
+      })),
+    )
     .onConflict((conflict) =>
       conflict
         .columns(['created_by', 'idempotency_key'])
@@ -121,17 +123,17 @@ export async function insertJob(db: Db, job: NewJob): Promise<JobRow | null> {
         .doNothing(),
     )
     .returningAll()
-    .executeTakeFirst();
-  return row ?? null;
+    .execute();
 }
 
-export async function findJobByKey(db: Db, createdBy: string, key: string): Promise<JobRow | undefined> {
+export async function findJobsByKey(db: Db, createdBy: string, keys: readonly string[]): Promise<JobRow[]> {
+  if (keys.length === 0) return [];
   return db
     .selectFrom('jobs')
     .selectAll()
     .where('created_by', '=', createdBy)
-    .where('idempotency_key', '=', key)
-    .executeTakeFirst();
+    .where('idempotency_key', 'in', keys)
+    .execute();
 }
 
 export async function findJob(db: Db, jobId: string): Promise<JobRow | undefined> {

@@ -1,8 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { MachineRequest, VmId, type MachineSpec } from '@vmo/contract';
+import { JobId, MachineRequest, VmId, type MachineSpec } from '@vmo/contract';
 import type { LogPlace, Run, Strategy } from '@vmo/execution';
 import { expect, it } from 'vitest';
+import { newId } from '../kernel/ids.ts';
 import { owner, startCockpit } from './harness.test.support.ts';
 
 /** A request that has ended before anybody could read a byte of it. */
@@ -41,8 +42,9 @@ async function logOf(files: Record<string, string>, places: readonly LogPlace[])
       ...{ overlays: [], readySeconds: 60, channel: null, keepOnFailure: false, maxArtifactBytes: 0 },
     }),
   } satisfies MachineSpec;
-  const run = { vmId: spec.id, spec, command: 'a machine' };
-  const { id } = (await cockpit.jobs.submitMachine(owner, run, () => Promise.resolve())).job;
+  const id = JobId.parse(newId());
+  const run = { id, vmId: spec.id, spec, command: 'a machine' };
+  await cockpit.jobs.submitMachines(owner, [[run]], () => Promise.resolve());
   expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'verified' });
   expect(cockpit.bugs).toEqual([]);
   const all: string[] = [];

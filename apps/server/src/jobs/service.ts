@@ -23,20 +23,21 @@ import { packLines, type Log } from './log.ts';
 import { agentOf, type Placement, type Takers } from './queue.ts';
 import { createPlaces } from './places.ts';
 import type { Secrets } from './secrets.ts';
-import { forgetProgress, insertPlan } from './plans-repository.ts';
+import { forgetProgress, insertPlans } from './plans-repository.ts';
 import { whyWaiting } from './waiting.ts';
 import {
   deleteJob,
   findJob,
-  findJobByKey,
   findJobs,
-  insertJob,
+  findJobsByKey,
+  insertJobs,
   listJobs,
   lockJob,
   toJob,
   updateJob,
   type JobPatch,
   type JobRow,
+  type NewJob,
 } from './repository.ts';
 
 /** Where and on which host a submission runs, as the workspaces and hosts domains say. */
@@ -60,6 +61,7 @@ export interface JobServiceDeps {
 
 /** A machine that is to run. */
 export interface MachineRun {
+  id: JobId;
   /** null: it is thrown away at the end, and is called as its job. */
   vmId: string | null;
   spec: MachineSpec;
@@ -67,7 +69,6 @@ export interface MachineRun {
   command: string;
   /** What is done in it. */
   request?: {
-    id: JobId;
     plan: RunPlan;
     timeout: number;
     priority: number;
@@ -83,6 +84,12 @@ interface Outcome {
   events: JobEvent[];
 }
 
+interface Submitted {
+  job: Job;
+  /** false: its idempotency key named an earlier job, which this is. */
+  created: boolean;
+}
+
 export type JobService = ReturnType<typeof createJobService>;
 
 export function createJobService(deps: JobServiceDeps) {
@@ -94,16 +101,23 @@ export function createJobService(deps: JobServiceDeps) {
   }
 
   /** Tells what has been committed. Events first: whoever hears of a final state has been sent the whole log. */
-  async function tell({ row, events }: Outcome): Promise<Job> {
-    const jobId = JobId.parse(row.id);
-    tellEvents(jobId, events);
-    // One that runs has left the queue before, and each of its steps is told.
-    if (row.status !== 'running') places.changed();
-    // Before anything is counted for its words: most jobs wait for nothing but this.
-    if (row.status === 'pending') bus.emit('job:pending', { jobId });
-    const job = await explainOne(row);
-    bus.emit('job:changed', job);
-    return job;
+  async function tellAll(outcomes: readonly Outcome[]): Promise<Job[]> {
+    for (const { row, events } of outcomes) {
+      const jobId = JobId.parse(row.id);
+      tellEvents(jobId, events);
+      // One that runs has left the queue before, and each of its steps is told.
+      if (row.status !== 'running') places.changed();
+      // Before anything is counted for its words: most jobs wait for nothing but this.
+      if (row.status === 'pending') bus.emit('job:pending', { jobId });
+    }
+    const told = await explain(outcomes.map(({ row }) => row));
+    for (const job of told) bus.emit('job:changed', job);
+    return told;
+  }
+
+  async function tell(outcome: Outcome): Promise<Job> {
+    const [job] = await tellAll([outcome]);
+    return job ?? toJob(outcome.row);
   }
 
   /** Says of pending jobs why they wait, and where in the queue. Looked at when asked, so that it is never out of date. */
@@ -172,7 +186,19 @@ export function createJobService(deps: JobServiceDeps) {
     return row;
   }
 
-  async function submit(actor: Actor, submission: JobSubmission, rerunOf?: string) {
+  /** Of keys that were used before. */
+  async function findByKey(actor: Actor, keys: readonly string[]): Promise<(key: string | null) => Job> {
+    const rows = await findJobsByKey(db, actor.name, keys);
+    const jobs = await explain(rows);
+    const known = new Map(rows.map(({ idempotency_key: key }, index) => [key, jobs[index]]));
+    return (key) => {
+      const job = key === null ? undefined : known.get(key);
+      if (!job) throw new Error('a job was neither created nor found by its idempotency key');
+      return job;
+    };
+  }
+
+  async function submit(actor: Actor, submission: JobSubmission, rerunOf?: string): Promise<Submitted> {
     const { takers, ...where } = await deps.resolvePlace(submission);
     const key = submission.idempotencyKey ?? null;
     const secretNames = Object.keys(submission.secrets ?? {});
@@ -184,7 +210,7 @@ export function createJobService(deps: JobServiceDeps) {
       );
     }
     const insert = db.transaction().execute(async (trx) => {
-      const created = await insertJob(trx, {
+      const job: NewJob = {
         id: newId(),
         command: submission.command,
         ...where,
@@ -200,7 +226,8 @@ export function createJobService(deps: JobServiceDeps) {
         rows: submission.rows ?? 24,
         idempotencyKey: key,
         createdBy: actor.name,
-      });
+      };
+      const [created] = await insertJobs(trx, [job]);
       if (created)
         await audit.record(trx, actor, 'job.submit', created.id, {
           type: created.type,
@@ -214,9 +241,8 @@ export function createJobService(deps: JobServiceDeps) {
       throw error;
     });
     if (row) return { job: await tell({ row, events: [] }), created: true };
-    const first = key === null ? undefined : await findJobByKey(db, actor.name, key);
-    if (!first) throw new Error('a job was neither created nor found by its idempotency key');
-    return { job: await explainOne(first), created: false };
+    const known = await findByKey(actor, key === null ? [] : [key]);
+    return { job: known(key), created: false };
   }
 
   return {
@@ -227,41 +253,46 @@ export function createJobService(deps: JobServiceDeps) {
     beginAgain,
     submit,
 
-    /** A run of a machine. `also` is written in the same transaction: no run without its machine knowing of it. */
-    async submitMachine(
+    /**
+     * Runs of machines: all of them, or none. `also` is written in the same transaction: no run without its machine
+     * knowing of it.
+     * @param portions what is sent to the database at once
+     * @param also gets those of a portion that are new, as they came
+     * @returns in their order; where an idempotency key was used before, the job of then
+     */
+    async submitMachines<Run extends MachineRun>(
       actor: Actor,
-      { vmId, spec, command, request }: MachineRun,
-      also: (trx: Transaction<Database>, jobId: JobId) => Promise<void>,
-    ): Promise<{ job: Job; created: boolean }> {
-      const key = request?.idempotencyKey ?? null;
-      const row = await db.transaction().execute(async (trx) => {
-        const created = await insertJob(trx, {
-          id: request?.id ?? newId(),
-          command,
-          type: 'vm',
-          ...{ workspaceId: null, hostId: null, cwd: null, env: {}, secrets: null, secretNames: [] },
-          ...{ color: false, timeout: request?.timeout ?? null, cols: 80, rows: 24, idempotencyKey: key },
-          createdBy: actor.name,
-          placement: { takers: { who: 'here' }, place: 'vms', memoryMib: spec.memoryMib },
-          ...{ priority: 0, retries: 0 },
-          machine: { vmId, spec },
-          ...(request && {
-            placement: placementOf(spec),
-            isHeld: request.isHeld,
-            priority: request.priority,
-            retries: request.retries,
-          }),
-        });
-        if (!created) return null;
-        await audit.record(trx, actor, 'job.submit', created.id, { type: 'vm', vmId });
-        if (request) await insertPlan(trx, created.id, request.plan);
-        await also(trx, JobId.parse(created.id));
-        return created;
+      portions: Iterable<readonly Run[]>,
+      also: (trx: Transaction<Database>, created: readonly Run[]) => Promise<void>,
+    ): Promise<Submitted[]> {
+      const asked: Pick<NewJob, 'id' | 'idempotencyKey'>[] = [];
+      const rows = await db.transaction().execute(async (trx) => {
+        const all: JobRow[] = [];
+        for (const runs of portions) {
+          const jobs = runs.map((run) => toMachineJob(actor, run));
+          const created = await insertJobs(trx, jobs);
+          const ids = new Set<string>(created.map(({ id }) => id));
+          const fresh = runs.filter(({ id }) => ids.has(id));
+          const entries = fresh.map(({ id, vmId }) => ({ subject: id, detail: { type: 'vm', vmId } }));
+          await audit.recordMany(trx, actor, 'job.submit', entries);
+          const plans = fresh.flatMap(({ id, request }) => (request ? [{ id, plan: request.plan }] : []));
+          await insertPlans(trx, plans);
+          await also(trx, fresh);
+          all.push(...created);
+          asked.push(...jobs.map(({ id, idempotencyKey }) => ({ id, idempotencyKey })));
+        }
+        return all;
       });
-      if (row) return { job: await tell({ row, events: [] }), created: true };
-      const first = key === null ? undefined : await findJobByKey(db, actor.name, key);
-      if (!first) throw new Error('a job was neither created nor found by its idempotency key');
-      return { job: await explainOne(first), created: false };
+      const told = await tellAll(rows.map((row) => ({ row, events: [] })));
+      const created = new Map<string, Job>(told.map((job) => [job.id, job]));
+      const keys = asked.flatMap(({ id, idempotencyKey: key }) =>
+        created.has(id) || key === null ? [] : [key],
+      );
+      const known = await findByKey(actor, keys);
+      return asked.map(({ id, idempotencyKey }) => {
+        const job = created.get(id);
+        return job ? { job, created: true } : { job: known(idempotencyKey), created: false };
+      });
     },
 
     /**
@@ -407,6 +438,25 @@ export function createJobService(deps: JobServiceDeps) {
       );
       return job;
     },
+  };
+}
+
+function toMachineJob(actor: Actor, { id, vmId, spec, command, request }: MachineRun): NewJob {
+  return {
+    ...{ id, command, type: 'vm' },
+    ...{ workspaceId: null, hostId: null, cwd: null, env: {}, secrets: null, secretNames: [] },
+    ...{ color: false, timeout: request?.timeout ?? null, cols: 80, rows: 24 },
+    idempotencyKey: request?.idempotencyKey ?? null,
+    createdBy: actor.name,
+    placement: { takers: { who: 'here' }, place: 'vms', memoryMib: spec.memoryMib },
+    ...{ priority: 0, retries: 0 },
+    machine: { vmId, spec },
+    ...(request && {
+      placement: placementOf(spec),
+      isHeld: request.isHeld,
+      priority: request.priority,
+      retries: request.retries,
+    }),
   };
 }
 

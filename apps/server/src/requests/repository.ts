@@ -28,17 +28,20 @@ export interface NewRequestRow {
   labels: Readonly<Record<string, string>>;
 }
 
-export async function insertRequest(trx: Db, request: NewRequestRow): Promise<void> {
+export async function insertRequests(trx: Db, requests: readonly NewRequestRow[]): Promise<void> {
+  if (requests.length === 0) return;
   await trx
     .insertInto('requests')
-    .values({
-      id: request.id,
-      vm_name: request.vmName,
-      vm_kind: request.vmKind,
-      submission: JSON.stringify(request.submission),
-      batch_id: request.batchId,
-      labels: JSON.stringify(request.labels),
-    })
+    .values(
+      requests.map((request) => ({
+        id: request.id,
+        vm_name: request.vmName,
+        vm_kind: request.vmKind,
+        submission: JSON.stringify(request.submission),
+        batch_id: request.batchId,
+        labels: JSON.stringify(request.labels),
+      })),
+    )
     .execute();
 }
 

@@ -18,7 +18,7 @@ import {
 import type { Database } from '@vmo/db';
 import type { Kysely } from 'kysely';
 import type { z } from 'zod';
-import type { Jobs } from '../jobs/index.ts';
+import type { Jobs, MachineRun } from '../jobs/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { newId } from '../kernel/ids.ts';
 import type { ThrowAway, Vms } from '../vms/index.ts';
@@ -26,6 +26,10 @@ import * as repository from './repository.ts';
 import { noSuchRequest } from './errors.ts';
 
 type Submission = z.output<typeof NewRequest>;
+
+interface PreparedRun extends MachineRun {
+  row: repository.NewRequestRow;
+}
 
 export interface RequestLimits {
   defaultTimeoutSeconds: number;
@@ -48,7 +52,9 @@ export interface RequestServiceDeps {
 /** A machine that is to be ready when its time is over has no time left for its commands. */
 const bootShare = 0.9;
 const maxShownCommand = 2_000;
-const atOnce = 8;
+/** Requests of a batch that are sent to the database at once, and about how many bytes of files with them. */
+const maxPortion = 100;
+const maxPortionBytes = 8 * 1024 * 1024;
 
 /** Keys of requests and of plain jobs are not each other's. */
 const keyOf = (key: string) => `request:${key}`;
@@ -77,12 +83,8 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
   const machineOf = ({ vm_name: name, cpus, memory_mib: memoryMib }: Submission): Promise<ThrowAway> =>
     throwAway.plan(name, { ...(cpus && { cpus }), ...(memoryMib && { memoryMib }) });
 
-  async function store(
-    actor: Actor,
-    submission: Submission,
-    machine: ThrowAway,
-    batchId: BatchId | null,
-  ): Promise<{ job: Job; created: boolean }> {
+  /** What of a submission becomes a job, with what is kept of it beside that. */
+  function prepare(submission: Submission, machine: ThrowAway, batchId: BatchId | null): PreparedRun {
     const id = JobId.parse(newId());
     const timeout = timeoutOf(submission.timeout);
     const spec = machine.spec(id, {
@@ -96,18 +98,31 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
     const { priority, retry: retries, hold: isHeld, idempotency_key: key } = submission;
     const idempotencyKey = key === undefined ? null : keyOf(key);
     const plan = toPlan(submission);
-    const request = { id, plan, timeout, priority, retries, isHeld, idempotencyKey };
-    return jobs.submitMachine(actor, { vmId: null, spec, command: toWords(submission), request }, (trx) =>
-      repository.insertRequest(trx, {
+    return {
+      ...{ id, vmId: null, spec, command: toWords(submission) },
+      request: { plan, timeout, priority, retries, isHeld, idempotencyKey },
+      row: {
         ...{ id, vmName: submission.vm_name, vmKind: machine.kind, submission, batchId },
         labels: submission.labels,
-      }),
-    );
+      },
+    };
   }
+
+  /** All of them or none; each portion goes to the database at once. */
+  const store = (actor: Actor, portions: Iterable<readonly PreparedRun[]>) =>
+    jobs.submitMachines(actor, portions, (trx, created) =>
+      repository.insertRequests(
+        trx,
+        created.map(({ row }) => row),
+      ),
+    );
 
   async function submit(actor: Actor, submission: Submission): Promise<RequestAnswer & { created: boolean }> {
     timeoutOf(submission.timeout);
-    const { job, created } = await store(actor, submission, await machineOf(submission), null);
+    const prepared = prepare(submission, await machineOf(submission), null);
+    const [stored] = await store(actor, [[prepared]]);
+    if (!stored) throw new Error('nothing was stored of a request');
+    const { job, created } = stored;
     const message = created
       ? job.status === 'hold'
         ? 'Request created, and held until it is released'
@@ -128,7 +143,6 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
       const { vm_names: names, commands, idempotency_key: key, ...options } = batch;
       timeoutOf(options.timeout);
       const machines = new Map<string, ThrowAway>();
-      // All names are looked at before anything is stored: a matrix is there whole, or not at all.
       for (const name of new Set(names)) {
         const one = { ...options, vm_name: name, commands: 'true' };
         const machine = await machineOf(one);
@@ -139,20 +153,27 @@ export function createRequestService({ db, jobs, throwAway, limits }: RequestSer
         key === undefined ? undefined : await repository.findBatchByKey(db, actor.name, keyOf(`${key}:0`));
       const id = known ?? BatchId.parse(newId());
       const cells = names.flatMap((name) => commands.map((one, index) => ({ name, one, index })));
-      const requests: BatchAnswer['requests'] = [];
-      for (let at = 0; at < cells.length; at += atOnce) {
-        const some = cells.slice(at, at + atOnce).map(async ({ name, one, index }, offset) => {
-          const machine = machines.get(name);
-          if (!machine) throw new Error(`the machine ${name} was not looked at`);
-          const submission = {
-            ...{ ...options, vm_name: name, commands: one },
-            ...(key !== undefined && { idempotency_key: `${key}:${at + offset}` }),
-          };
-          const { job } = await store(actor, submission, machine, id);
-          return { uuid: job.id, vm_name: name, commands: index, status: job.status };
-        });
-        requests.push(...(await Promise.all(some)));
+      const prepareCell = ({ name, one }: (typeof cells)[number], at: number) => {
+        const machine = machines.get(name);
+        if (!machine) throw new Error(`the machine ${name} was not looked at`);
+        const submission = {
+          ...{ ...options, vm_name: name, commands: one },
+          ...(key !== undefined && { idempotency_key: `${key}:${at}` }),
+        };
+        return prepare(submission, machine, id);
+      };
+      // The files of a batch are stored with each of its requests: made when their turn comes, and forgotten after it.
+      const size = Math.ceil(maxPortionBytes / JSON.stringify(options).length);
+      const portion = Math.min(size, maxPortion);
+      function* portions() {
+        for (let at = 0; at < cells.length; at += portion)
+          yield cells.slice(at, at + portion).map((cell, offset) => prepareCell(cell, at + offset));
       }
+      const stored = await store(actor, portions());
+      const requests = cells.flatMap(({ name, index }, at) => {
+        const job = stored[at]?.job;
+        return job ? [{ uuid: job.id, vm_name: name, commands: index, status: job.status }] : [];
+      });
       return { batch: id, requests, message: `${requests.length} requests created` };
     },
 

@@ -32,11 +32,8 @@ async function submitRequest(memoryMib: number): Promise<JobId> {
     },
   });
   const rest = { timeout: 60, priority: 0, retries: 0, idempotencyKey: null, isHeld: false };
-  await center.jobs.submitMachine(
-    owner,
-    { vmId: null, spec, command: 'a request', request: { id, plan, ...rest } },
-    () => Promise.resolve(),
-  );
+  const run = { id, vmId: null, spec, command: 'a request', request: { plan, ...rest } };
+  await center.jobs.submitMachines(owner, [[run]], () => Promise.resolve());
   return id;
 }
 

@@ -3,7 +3,7 @@ import {
   allowedActions,
   CodedError,
   isVmLive,
-  type JobId,
+  JobId,
   type StopRung,
   type VmAction,
   type VmId,
@@ -13,6 +13,7 @@ import type { LadderTimes } from '@vmo/hypervisor';
 import type { Kysely } from 'kysely';
 import type { Jobs } from '../jobs/index.ts';
 import type { Bus } from '../kernel/bus.ts';
+import { newId } from '../kernel/ids.ts';
 import { requireReady } from './attaching.ts';
 import { listDisksOf, type DiskRow } from './disks-repository.ts';
 import { inOurWords, noSuchVm, wrongState } from './errors.ts';
@@ -139,12 +140,13 @@ export function createPower({ db, bus, jobs, hypervisor, live, telling, ladder }
       const spec = toSpec(vm, disks);
       if (hypervisor.dryRun) return await inOurWords(() => rehearse(vm, spec));
       const { id, name } = vm;
-      const run = { vmId: id, spec, command: `vm start ${name}` };
-      const { job } = await jobs.submitMachine(actor, run, async (trx, jobId) => {
+      const jobId = JobId.parse(newId());
+      const run = { id: jobId, vmId: id, spec, command: `vm start ${name}` };
+      await jobs.submitMachines(actor, [[run]], async (trx) => {
         const patch = { status: 'starting', jobId, reason: null, endedBy: null } as const;
         await repository.updateVm(trx, id, { ...patch, startedAt: null });
       });
-      vm = { ...vm, jobId: job.id };
+      vm = { ...vm, jobId };
       await telling.changed(id);
     }
     const { jobId } = vm;

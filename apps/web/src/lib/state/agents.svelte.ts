@@ -1,5 +1,6 @@
 import type { Agent, AgentId } from '@vmo/contract';
 import { api } from './api.ts';
+import { createNewest } from './newest.ts';
 import { asError } from './session.svelte.ts';
 import { toasts } from './toasts.svelte.ts';
 
@@ -11,29 +12,34 @@ export class Agents {
   list: readonly Agent[] = $state.raw([]);
   loaded = $state(false);
   error: Error | null = $state.raw(null);
-  #asked = 0;
+  readonly #newest = createNewest();
+  #reading = 0;
 
   /** Reads them, and again and again, until stopped. */
   start(): () => void {
     void this.load();
     const timer = setInterval(() => {
-      if (!document.hidden) void this.load();
+      if (!document.hidden && this.#reading === 0) void this.load();
     }, readEvery);
     return () => clearInterval(timer);
   }
 
   async load(): Promise<void> {
-    const asked = ++this.#asked;
+    const isNews = this.#newest.ask();
+    this.#reading += 1;
     try {
       const { agents } = await api.call('listAgents');
-      if (asked !== this.#asked) return;
+      if (!isNews()) return;
       this.list = agents;
       this.error = null;
+      this.loaded = true;
     } catch (error) {
-      if (asked !== this.#asked) return;
+      if (!isNews()) return;
       this.error = asError(error);
+      this.loaded = true;
+    } finally {
+      this.#reading -= 1;
     }
-    this.loaded = true;
   }
 
   /** @returns its token, which is shown this once. @throws as the server said it; so do those below. */

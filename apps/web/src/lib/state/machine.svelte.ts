@@ -13,6 +13,7 @@ import {
   type VmSummary,
 } from '@vmo/contract';
 import { api, vmsConnection } from './api.ts';
+import { createNewest } from './newest.ts';
 import { asError } from './session.svelte.ts';
 import { toasts } from './toasts.svelte.ts';
 import { vms } from './vms.svelte.ts';
@@ -35,7 +36,7 @@ export class Machine {
   snapshotError: Error | null = $state.raw(null);
   operationsError: Error | null = $state.raw(null);
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #round = 0;
+  readonly #newest = createNewest();
 
   constructor(id: VmId) {
     this.id = id;
@@ -68,14 +69,14 @@ export class Machine {
   }
 
   async read(): Promise<void> {
-    const round = ++this.#round;
+    const isNews = this.#newest.ask();
     try {
       const { vm } = await api.call('getVm', { params: { vmId: this.id } });
-      if (round !== this.#round) return;
+      if (!isNews()) return;
       this.vm = vm;
       this.error = null;
     } catch (error) {
-      if (round !== this.#round) return;
+      if (!isNews()) return;
       if (error instanceof CodedError && error.code === 'VM_NOT_FOUND' && this.vm) this.gone = true;
       else this.error = asError(error);
     }

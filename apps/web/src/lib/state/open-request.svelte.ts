@@ -11,6 +11,7 @@ import {
 import type { SimulationRequest } from '@vmo/contract';
 import { api, connection } from './api.ts';
 import { jobs } from './jobs.svelte.ts';
+import { createNewest } from './newest.ts';
 import { asError } from './session.svelte.ts';
 import { toasts } from './toasts.svelte.ts';
 
@@ -30,7 +31,7 @@ export class OpenRequest {
   deleted = $state(false);
   busy = $state(false);
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #round = 0;
+  readonly #newest = createNewest();
 
   constructor(id: RequestId) {
     this.id = id;
@@ -62,14 +63,14 @@ export class OpenRequest {
   }
 
   async read(): Promise<void> {
-    const round = ++this.#round;
+    const isNews = this.#newest.ask();
     try {
       const request = await api.call('getRequest', { params: { requestId: this.id } });
-      if (round !== this.#round) return;
+      if (!isNews()) return;
       this.request = request;
       this.error = null;
     } catch (error) {
-      if (round !== this.#round) return;
+      if (!isNews()) return;
       if (error instanceof CodedError && error.code === 'REQUEST_NOT_FOUND' && this.request)
         this.deleted = true;
       else this.error = asError(error);

@@ -3,6 +3,7 @@ import { page } from '$app/state';
 import { BatchId, JobStatus, type Job, type RequestId, type SimulationRequest } from '@vmo/contract';
 import { SvelteMap } from 'svelte/reactivity';
 import { api, connection } from './api.ts';
+import { createNewest } from './newest.ts';
 import { requestOf } from './request-of.ts';
 import { RowSelection } from './row-selection.svelte.ts';
 import { asError } from './session.svelte.ts';
@@ -39,7 +40,9 @@ export class RequestList {
   readonly rows = new RowSelection<RequestId>(() => this.order);
   readonly #byId = new SvelteMap<RequestId, SimulationRequest>();
   #atTop = true;
+  /** Of lists: another filter is another one. */
   #round = 0;
+  readonly #newest = createNewest();
   #typing: ReturnType<typeof setTimeout> | undefined;
   /** Addresses on their way into the router. */
   #going = 0;
@@ -119,6 +122,8 @@ export class RequestList {
     this.loaded = false;
     this.held = [];
     this.order = [];
+    this.#round += 1;
+    this.#newest.forget();
     await this.read();
   }
 
@@ -126,16 +131,16 @@ export class RequestList {
   async read(): Promise<void> {
     clearTimeout(this.#reading);
     this.#reading = undefined;
-    const round = ++this.#round;
+    const isNews = this.#newest.ask();
     try {
       const answer = await api.call('listRequests', { query: { ...this.#query(), limit: pageSize } });
-      if (round !== this.#round) return;
+      if (!isNews()) return;
       this.total = answer.total;
       this.#put(answer.requests);
       this.#merge(answer.requests.map(({ uuid }) => uuid));
       this.error = null;
     } catch (error) {
-      if (round !== this.#round) return;
+      if (!isNews()) return;
       this.error = asError(error);
     }
     this.loaded = true;

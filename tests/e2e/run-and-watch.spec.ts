@@ -63,7 +63,7 @@ test('the run buttons of a workspace wait while a job of theirs is active, unles
 
   // A command that is entered meanwhile is the next one, unless it is edited, or taken back.
   const field = cockpit.getByRole('textbox', { name: /^Command/ });
-  const isNext = cockpit.getByText('Your command starts after');
+  const isNext = cockpit.getByText('Starts after');
   await field.fill('echo next');
   await field.press('Enter');
   await expect(isNext).toBeVisible();

@@ -27,6 +27,7 @@ const needed = {
   'busybox-static': ['busybox'],
   'xz-utils': ['xz'],
   zstd: ['zstd'],
+  lz4: ['lz4'],
   'util-linux': ['fallocate'],
   // The kernel of the small guest that the tests boot: see below.
   'linux-image-cloud-amd64': [],

@@ -5,6 +5,8 @@ import { detectFormat } from '@vmo/hypervisor';
 
 /** Linux's boot protocol: `HdrS` in the setup header of a bzImage. */
 const setupMagic = { offset: 0x202, bytes: Buffer.from('HdrS') };
+/** A program of 64 bits, as an unpacked kernel is (vmlinux). */
+const elfMagic = Buffer.from('7f454c460201', 'hex');
 /** How an initrd may begin: a cpio archive (newc, also with checksums), or one that the kernel unpacks. */
 const initrdMagics = [
   Buffer.from('070701'),
@@ -32,12 +34,13 @@ export async function lookAt(path: string): Promise<Looks> {
   await file.read(head, 0, head.length, 0);
   const startsWith = (magic: Buffer) => head.subarray(0, magic.length).equals(magic);
   const format = (await detectFormat(file, size)).kind === 'qcow2' ? 'qcow2' : 'raw';
-  if (head.subarray(setupMagic.offset).equals(setupMagic.bytes)) return { kind: 'kernel', format };
+  const isKernel = startsWith(elfMagic) || head.subarray(setupMagic.offset).equals(setupMagic.bytes);
+  if (isKernel) return { kind: 'kernel', format };
   return { kind: initrdMagics.some(startsWith) ? 'initrd' : 'disk', format };
 }
 
 const should: Readonly<Record<Exclude<ImageKind, 'disk'>, string>> = {
-  kernel: 'a Linux kernel (bzImage): it lacks the mark HdrS at byte 514',
+  kernel: 'a Linux kernel: it lacks the mark HdrS at byte 514 (bzImage), and is no ELF file (vmlinux)',
   initrd: 'an initrd: it begins neither as a cpio archive nor as a compressed one',
 };
 

@@ -171,12 +171,14 @@ describe('files that somebody puts into the folder', () => {
     kernel.write('HdrS', 0x202);
     await mkdir(join(center.storage, 'images'), { recursive: true });
     await writeFile(file('found-kernel'), kernel);
+    await writeFile(file('found-vmlinux'), Buffer.concat([Buffer.from('7f454c460201', 'hex'), kernel]));
     await writeFile(file('found-initrd'), Buffer.concat([Buffer.from('070701'), Buffer.alloc(100)]));
     await writeFile(file('found.raw'), disk('f'));
     await writeFile(file('found.vmdk'), Buffer.concat([Buffer.from('KDMV'), Buffer.alloc(1000)]));
     await symlink('/etc/passwd', file('link.raw'));
     const images = new Map((await center.vms.images.list()).map((image) => [image.name, image]));
     expect(images.get('found-kernel')).toMatchObject({ kind: 'kernel', state: 'ready' });
+    expect(images.get('found-vmlinux')).toMatchObject({ kind: 'kernel', state: 'ready' });
     expect(images.get('found-initrd')).toMatchObject({ kind: 'initrd', state: 'ready' });
     expect(images.get('found.raw')).toMatchObject({ kind: 'disk', format: 'raw', state: 'ready' });
     expect(images.get('found.vmdk')).toMatchObject({

@@ -2,6 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { findProgram } from '../program.ts';
+import { segmentsOf, segmentTypes } from './elf.ts';
 
 /** What of this machine a small guest is made of. */
 export interface SmallGuestParts {
@@ -53,20 +54,9 @@ async function findKernel(given: string | undefined): Promise<SmallGuestParts['k
 async function findBusybox(): Promise<string | null> {
   const path = findProgram('busybox');
   if (path === null) return null;
-  const program = await readFile(path);
-  return isStatic(program) ? path : null;
-}
-
-/** Looks for a PT_INTERP among the program headers of a 64-bit little-endian ELF file. */
-function isStatic(program: Buffer): boolean {
-  if (program.length < 64 || program.readUInt32BE(0) !== 0x7f454c46) return false;
-  const start = Number(program.readBigUInt64LE(32));
-  const size = program.readUInt16LE(54);
-  const count = program.readUInt16LE(56);
-  for (let index = 0; index < count; index++) {
-    if (program.readUInt32LE(start + index * size) === 3) return false;
-  }
-  return true;
+  const segments = segmentsOf(await readFile(path));
+  const isStatic = segments.length > 0 && segments.every(({ type }) => type !== segmentTypes.interpreter);
+  return isStatic ? path : null;
 }
 
 export async function findSmallGuestParts(options: { kernel?: string } = {}): Promise<SmallGuestParts> {

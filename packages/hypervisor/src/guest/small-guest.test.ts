@@ -1,7 +1,8 @@
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { execute, temporaryDirectory } from '../images/testing.ts';
+import { unpackKernel } from './kernel.ts';
 import { findModules, moduleEntries } from './modules.ts';
 import { findSmallGuestParts } from './parts.ts';
 import { buildSmallGuest, runAtBoot, smallGuestBanner, smallGuestPrompt } from './small-guest.ts';
@@ -141,6 +142,23 @@ it('is built once for the same parts, also by several at once, and again for oth
   const withAgent = await buildSmallGuest(place, { guestAgent: true });
   expect(withAgent.initrd).not.toBe(one?.initrd);
   expect(await readdir(place)).toHaveLength(2);
+});
+
+it('takes the kernel out of its packing where it can be started so, and else as it is', async () => {
+  const parts = await findSmallGuestParts();
+  const packed = await readFile(String(parts.kernel?.path));
+  const kernel = await unpackKernel(packed);
+  expect(kernel?.subarray(0, 6).toString('hex')).toBe('7f454c460201');
+  expect(kernel?.length).toBeGreaterThan(packed.length);
+  const { kernel: built } = await buildSmallGuest(cache.path);
+  expect((await readFile(built)).equals(kernel ?? Buffer.alloc(0))).toBe(true);
+
+  const damaged = Buffer.from(packed);
+  const payload = (packed.readUInt8(0x1f1) + 1) * 512 + packed.readUInt32LE(0x248);
+  damaged.fill(0xff, payload + 8, payload + 4096);
+  expect(await unpackKernel(damaged)).toBeNull();
+  expect(await unpackKernel(Buffer.from('HdrS'))).toBeNull();
+  expect(await unpackKernel(Buffer.alloc(0))).toBeNull();
 });
 
 it('says exactly what is missing', async () => {

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { writeCpio, type CpioEntry } from './cpio.ts';
+import { unpackKernel } from './kernel.ts';
 import { findModules, moduleEntries } from './modules.ts';
 import { findProgram } from '../program.ts';
 import { findSmallGuestParts } from './parts.ts';
@@ -147,8 +148,8 @@ const bothThere = (guest: SmallGuest): Promise<boolean> =>
 /**
  * Makes a small Linux guest out of this machine's kernel and busybox: it boots to a shell on its serial console in a few
  * seconds without KVM, and knows hotplug of disks, network, memory and processors, the power button and the guest agent.
- * Kept in the folder by a hash of what it is made of; the kernel is copied, so that an update of the machine does not
- * take it away from under a guest. May be called twice at once.
+ * Kept in the folder by a hash of what it is made of; the kernel is a copy, unpacked where that can be done, so that an
+ * update of the machine does not take it away from under a guest. May be called twice at once.
  * @throws Error with what to install, see {@link findSmallGuestParts}
  */
 export async function buildSmallGuest(
@@ -167,6 +168,7 @@ export async function buildSmallGuest(
   }
   const inputs = [kernel.path, busybox, join(kernel.modules, 'modules.dep')];
   const hash = await hashOf(inputs, [
+    'its kernel unpacked',
     skeleton,
     scripts,
     runner,
@@ -176,7 +178,7 @@ export async function buildSmallGuest(
   ]);
   const place = join(cacheDirectory, `guest-${kernel.version}-${hash}`);
   const inside = (folder: string): SmallGuest => ({
-    kernel: join(folder, 'vmlinuz'),
+    kernel: join(folder, 'kernel'),
     initrd: join(folder, 'initrd.gz'),
     kernelVersion: kernel.version,
   });
@@ -190,7 +192,9 @@ export async function buildSmallGuest(
     const ssh = options.ssh === true ? await sshEntries(temporary) : [];
     const rest = [...(await busyboxEntries(busybox)), ...(await moduleEntries(modules))];
     const entries = [...skeleton, ...rest, ...agent, ...programs, ...ssh];
-    await copyFile(kernel.path, unfinished.kernel, constants.COPYFILE_FICLONE);
+    const unpacked = await unpackKernel(await readFile(kernel.path));
+    if (unpacked) await writeFile(unfinished.kernel, unpacked);
+    else await copyFile(kernel.path, unfinished.kernel, constants.COPYFILE_FICLONE);
     await writeFile(unfinished.initrd, await compress(writeCpio(entries), { level: 1 }));
     await rename(temporary, place).catch(async (error: unknown) => {
       // Somebody else was faster; theirs is the same.

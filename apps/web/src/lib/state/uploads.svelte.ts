@@ -161,7 +161,7 @@ export function imageName(file: string): string {
 
 /** What a file probably is, by its name. */
 export function guessKind(file: string): ImageKind {
-  if (/^(vmlinuz|bzimage|kernel)/i.test(file)) return 'kernel';
+  if (/^(vmlinu[xz]|bzimage|kernel)/i.test(file)) return 'kernel';
   if (/initrd|initramfs|\.cpio(\.|$)/i.test(file)) return 'initrd';
   return 'disk';
 }

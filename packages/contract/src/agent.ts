@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { AgentReport, LeaseAnswer } from './agents.ts';
 import { Host } from './hosts.ts';
 import { JobId } from './ids.ts';
-import { CommandStatus, RequestChannel, RequestCommand } from './requests.ts';
+import { RequestChannel, RequestCommand } from './new-request.ts';
+import { CommandStatus } from './requests.ts';
 import { JobType } from './states.ts';
 import { Timestamp } from './text.ts';
 

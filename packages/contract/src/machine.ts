@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DiskId, VmId } from './ids.ts';
 import { DiskFormat, ImageCopy } from './images.ts';
-import { RequestChannel } from './requests.ts';
+import { RequestChannel } from './new-request.ts';
 import { VmDisplay, VmName, VmNetwork } from './vms.ts';
 
 /** A file below the storage path of whoever runs the machine, as `vms/<id>/root.qcow2` or `images/debian.qcow2`. */

@@ -1,17 +1,13 @@
 import { z } from 'zod';
 import { RequestId } from './ids.ts';
+import { NewBatch, NewRequest } from './new-request.ts';
+import { maxRequestWait, RequestLogPage, RequestLogsQuery } from './request-logs.ts';
+import { RequestStatistics, RequestStatisticsQuery } from './request-statistics.ts';
 import {
   BatchAnswer,
-  maxRequestWait,
-  NewBatch,
-  NewRequest,
   RequestAnswer,
   RequestFilter,
-  RequestLogPage,
-  RequestLogsQuery,
   RequestPage,
-  RequestStatistics,
-  RequestStatisticsQuery,
   RequestStatusChange,
   SimulationRequest,
 } from './requests.ts';

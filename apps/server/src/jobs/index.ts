@@ -38,11 +38,12 @@ import { findInLog } from './scan/find.ts';
 import { createMarks } from './scan/marks.ts';
 import { ScanThreads } from './scan/scan.ts';
 import { createSecrets } from './secrets.ts';
-import { createJobService, type MachineRun } from './service.ts';
+import { createJobService } from './service.ts';
+import type { MachineRun } from './submissions.ts';
 import { createTerminalService, type Terminals } from './terminal.ts';
 
 export type { Taker } from './queue.ts';
-export type { MachineRun } from './service.ts';
+export type { MachineRun } from './submissions.ts';
 export type { Terminals } from './terminal.ts';
 
 /** The door of the jobs domain. */

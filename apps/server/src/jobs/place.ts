@@ -4,7 +4,7 @@ import type { FleetMember } from '../agents/index.ts';
 import type { Hosts } from '../hosts/index.ts';
 import type { Workspaces } from '../workspaces/index.ts';
 import type { Takers } from './queue.ts';
-import type { Place } from './service.ts';
+import type { Place } from './submissions.ts';
 
 export interface PlaceDeps {
   workspaces: Pick<Workspaces, 'get'>;

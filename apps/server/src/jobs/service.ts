@@ -1,53 +1,36 @@
 import type { Kysely, Transaction } from 'kysely';
-import { isForeignKeyViolation, type Database } from '@vmo/db';
 import {
   canTransition,
   CodedError,
   isFinal,
-  JobId,
   type Job,
-  type JobEvent,
   type JobFilter,
+  type JobId,
   type JobPage,
   type JobStatus,
   type JobSubmission,
-  type MachineSpec,
-  type RunPlan,
 } from '@vmo/contract';
+import type { Database } from '@vmo/db';
 import type { FleetMember } from '../agents/index.ts';
 import { audit } from '../auth/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import type { Bus } from '../kernel/bus.ts';
-import { newId } from '../kernel/ids.ts';
 import { packLines, type Log } from './log.ts';
-import { agentOf, type Placement, type Takers } from './queue.ts';
-import { createPlaces } from './places.ts';
-import type { Secrets } from './secrets.ts';
-import { forgetProgress, insertPlans } from './plans-repository.ts';
-import { whyWaiting } from './waiting.ts';
+import { forgetProgress } from './plans-repository.ts';
 import {
   deleteJob,
   findJob,
   findJobs,
-  findJobsByKey,
-  insertJobs,
   listJobs,
   lockJob,
   toJob,
   updateJob,
   type JobPatch,
   type JobRow,
-  type NewJob,
 } from './repository.ts';
-
-/** Where and on which host a submission runs, as the workspaces and hosts domains say. */
-export interface Place {
-  type: 'stream' | 'terminal' | 'ssh';
-  workspaceId: string | null;
-  hostId: string | null;
-  cwd: string | null;
-  takers: Takers;
-}
+import type { Secrets } from './secrets.ts';
+import { createSubmissions, type Place } from './submissions.ts';
+import { createTelling, type Outcome } from './telling.ts';
 
 export interface JobServiceDeps {
   db: Kysely<Database>;
@@ -59,83 +42,13 @@ export interface JobServiceDeps {
   resolvePlace(submission: JobSubmission): Promise<Place>;
 }
 
-/** A machine that is to run. */
-export interface MachineRun {
-  id: JobId;
-  /** null: it is thrown away at the end, and is called as its job. */
-  vmId: string | null;
-  spec: MachineSpec;
-  /** As it stands in the history, for example `vm start web1`. */
-  command: string;
-  /** What is done in it. */
-  request?: {
-    plan: RunPlan;
-    timeout: number;
-    priority: number;
-    retries: number;
-    idempotencyKey: string | null;
-    isHeld: boolean;
-  };
-}
-
-/** What one transaction did to one job, to be told after it has committed. */
-interface Outcome {
-  row: JobRow;
-  events: JobEvent[];
-}
-
-interface Submitted {
-  job: Job;
-  /** false: its idempotency key named an earlier job, which this is. */
-  created: boolean;
-}
-
 export type JobService = ReturnType<typeof createJobService>;
 
 export function createJobService(deps: JobServiceDeps) {
-  const { db, bus, log, secrets } = deps;
-  const places = createPlaces(db);
-
-  function tellEvents(jobId: JobId, events: readonly JobEvent[]): void {
-    if (events.length > 0) bus.emit('job:appended', { jobId, events });
-  }
-
-  /** Tells what has been committed. Events first: whoever hears of a final state has been sent the whole log. */
-  async function tellAll(outcomes: readonly Outcome[]): Promise<Job[]> {
-    for (const { row, events } of outcomes) {
-      const jobId = JobId.parse(row.id);
-      tellEvents(jobId, events);
-      // One that runs has left the queue before, and each of its steps is told.
-      if (row.status !== 'running') places.changed();
-      // Before anything is counted for its words: most jobs wait for nothing but this.
-      if (row.status === 'pending') bus.emit('job:pending', { jobId });
-    }
-    const told = await explain(outcomes.map(({ row }) => row));
-    for (const job of told) bus.emit('job:changed', job);
-    return told;
-  }
-
-  async function tell(outcome: Outcome): Promise<Job> {
-    const [job] = await tellAll([outcome]);
-    return job ?? toJob(outcome.row);
-  }
-
-  /** Says of pending jobs why they wait, and where in the queue. Looked at when asked, so that it is never out of date. */
-  async function explain(rows: readonly JobRow[]): Promise<Job[]> {
-    const waiting = rows.filter(({ status }) => status === 'pending').map(({ id }) => id);
-    if (waiting.length === 0) return rows.map(toJob);
-    const [fleet, placeOf] = await Promise.all([deps.fleet(), places.of(waiting)]);
-    return rows.map((row) => {
-      const job = toJob(row);
-      if (job.status !== 'pending') return job;
-      return { ...job, reason: job.reason ?? whyWaiting(row, fleet), place: placeOf.get(row.id) ?? null };
-    });
-  }
-
-  async function explainOne(row: JobRow): Promise<Job> {
-    const [job] = await explain([row]);
-    return job ?? toJob(row);
-  }
+  const { db, bus, log } = deps;
+  const telling = createTelling(deps);
+  const { tell, tellEvents, explain, explainOne } = telling;
+  const submissions = createSubmissions({ ...deps, telling, find });
 
   /** The words, the row as the log leaves it, and its new state, in the caller's transaction. */
   async function advance(
@@ -186,114 +99,13 @@ export function createJobService(deps: JobServiceDeps) {
     return row;
   }
 
-  /** Of keys that were used before. */
-  async function findByKey(actor: Actor, keys: readonly string[]): Promise<(key: string | null) => Job> {
-    const rows = await findJobsByKey(db, actor.name, keys);
-    const jobs = await explain(rows);
-    const known = new Map(rows.map(({ idempotency_key: key }, index) => [key, jobs[index]]));
-    return (key) => {
-      const job = key === null ? undefined : known.get(key);
-      if (!job) throw new Error('a job was neither created nor found by its idempotency key');
-      return job;
-    };
-  }
-
-  async function submit(actor: Actor, submission: JobSubmission, rerunOf?: string): Promise<Submitted> {
-    const { takers, ...where } = await deps.resolvePlace(submission);
-    const key = submission.idempotencyKey ?? null;
-    const secretNames = Object.keys(submission.secrets ?? {});
-    if (secretNames.length > 0 && where.type === 'terminal') {
-      throw new CodedError(
-        'INVALID_INPUT',
-        'a terminal takes no secret variables: what it shows cannot be masked. Run a command instead',
-        { issues: [{ path: 'secrets', message: 'not for terminals' }] },
-      );
-    }
-    const insert = db.transaction().execute(async (trx) => {
-      const job: NewJob = {
-        id: newId(),
-        command: submission.command,
-        ...where,
-        placement: { takers, place: 'jobs' },
-        priority: submission.priority ?? 0,
-        retries: submission.retry ?? 0,
-        env: submission.env ?? {},
-        secrets: secretNames.length > 0 ? secrets.seal(submission.secrets ?? {}) : null,
-        secretNames,
-        color: submission.color ?? true,
-        timeout: submission.timeout === 0 ? null : (submission.timeout ?? null), // 0 means none
-        cols: submission.cols ?? 80,
-        rows: submission.rows ?? 24,
-        idempotencyKey: key,
-        createdBy: actor.name,
-      };
-      const [created] = await insertJobs(trx, [job]);
-      if (created)
-        await audit.record(trx, actor, 'job.submit', created.id, {
-          type: created.type,
-          ...(rerunOf && { rerunOf }),
-        });
-      return created;
-    });
-    const row = await insert.catch(async (error: unknown) => {
-      // Its workspace or host was removed in the meantime: looking again says which.
-      if (isForeignKeyViolation(error)) await deps.resolvePlace(submission);
-      throw error;
-    });
-    if (row) return { job: await tell({ row, events: [] }), created: true };
-    const known = await findByKey(actor, key === null ? [] : [key]);
-    return { job: known(key), created: false };
-  }
-
   return {
     find,
     tell,
     tellEvents,
     advance,
     beginAgain,
-    submit,
-
-    /**
-     * Runs of machines: all of them, or none. `also` is written in the same transaction: no run without its machine
-     * knowing of it.
-     * @param portions what is sent to the database at once
-     * @param also gets those of a portion that are new, as they came
-     * @returns in their order; where an idempotency key was used before, the job of then
-     */
-    async submitMachines<Run extends MachineRun>(
-      actor: Actor,
-      portions: Iterable<readonly Run[]>,
-      also: (trx: Transaction<Database>, created: readonly Run[]) => Promise<void>,
-    ): Promise<Submitted[]> {
-      const asked: Pick<NewJob, 'id' | 'idempotencyKey'>[] = [];
-      const rows = await db.transaction().execute(async (trx) => {
-        const all: JobRow[] = [];
-        for (const runs of portions) {
-          const jobs = runs.map((run) => toMachineJob(actor, run));
-          const created = await insertJobs(trx, jobs);
-          const ids = new Set<string>(created.map(({ id }) => id));
-          const fresh = runs.filter(({ id }) => ids.has(id));
-          const entries = fresh.map(({ id, vmId }) => ({ subject: id, detail: { type: 'vm', vmId } }));
-          await audit.recordMany(trx, actor, 'job.submit', entries);
-          const plans = fresh.flatMap(({ id, request }) => (request ? [{ id, plan: request.plan }] : []));
-          await insertPlans(trx, plans);
-          await also(trx, fresh);
-          all.push(...created);
-          asked.push(...jobs.map(({ id, idempotencyKey }) => ({ id, idempotencyKey })));
-        }
-        return all;
-      });
-      const told = await tellAll(rows.map((row) => ({ row, events: [] })));
-      const created = new Map<string, Job>(told.map((job) => [job.id, job]));
-      const keys = asked.flatMap(({ id, idempotencyKey: key }) =>
-        created.has(id) || key === null ? [] : [key],
-      );
-      const known = await findByKey(actor, keys);
-      return asked.map(({ id, idempotencyKey }) => {
-        const job = created.get(id);
-        return job ? { job, created: true } : { job: known(idempotencyKey), created: false };
-      });
-    },
+    ...submissions,
 
     /**
      * A job that waits is held back, or let go on.
@@ -397,76 +209,9 @@ export function createJobService(deps: JobServiceDeps) {
       if (!isFinal(job.status)) bus.emit('job:cancel-requested', { jobId: job.id });
       return job;
     },
-
-    async rerun(actor: Actor, jobId: JobId): Promise<Job> {
-      const row = await find(jobId);
-      if (row.type === 'vm') {
-        throw new CodedError(
-          'INVALID_INPUT',
-          row.vm_id === null
-            ? 'this was a simulation request: run the request again'
-            : 'this was a run of a machine: start the machine instead',
-        );
-      }
-      if (row.secret_names.length > 0) {
-        const names = row.secret_names.join(', ');
-        throw new CodedError(
-          'SECRETS_FORGOTTEN',
-          `this job had secret variables (${names}), which are forgotten: submit it anew with them`,
-        );
-      }
-      const { workspaceId, hostId } = toJob(row);
-      const { job } = await submit(
-        actor,
-        {
-          command: row.command,
-          type: row.type === 'terminal' ? 'terminal' : row.type === 'ssh' ? 'ssh' : 'stream',
-          ...(workspaceId && { workspaceId }),
-          ...(row.cwd !== null && { cwd: row.cwd }),
-          ...(!workspaceId && hostId && { host: hostId }),
-          env: row.env,
-          color: row.color,
-          ...(row.timeout_seconds !== null && { timeout: row.timeout_seconds }),
-          cols: row.cols,
-          rows: row.rows,
-          ...agentOf(row.queue),
-          priority: row.priority,
-          // As it was asked for: each attempt has used up one.
-          retry: row.retries + row.attempt - 1,
-        },
-        row.id,
-      );
-      return job;
-    },
   };
 }
 
-function toMachineJob(actor: Actor, { id, vmId, spec, command, request }: MachineRun): NewJob {
-  return {
-    ...{ id, command, type: 'vm' },
-    ...{ workspaceId: null, hostId: null, cwd: null, env: {}, secrets: null, secretNames: [] },
-    ...{ color: false, timeout: request?.timeout ?? null, cols: 80, rows: 24 },
-    idempotencyKey: request?.idempotencyKey ?? null,
-    createdBy: actor.name,
-    placement: { takers: { who: 'here' }, place: 'vms', memoryMib: spec.memoryMib },
-    ...{ priority: 0, retries: 0 },
-    machine: { vmId, spec },
-    ...(request && {
-      placement: placementOf(spec),
-      isHeld: request.isHeld,
-      priority: request.priority,
-      retries: request.retries,
-    }),
-  };
-}
-
-/** A machine that is made of images alone can be made anywhere. */
-function placementOf({ request, cpus, memoryMib }: MachineSpec): Placement {
-  const images = request?.images ?? null;
-  const takers: Takers = { who: images === null ? 'here' : 'any' };
-  return { ...{ takers, place: 'requests', cpus, memoryMib }, ...(images && { images }) };
-}
-
-export function noSuchJob(jobId: string): CodedError {
+function noSuchJob(jobId: string): CodedError {
   return new CodedError('JOB_NOT_FOUND', `there is no job ${jobId}`);
 }

@@ -149,7 +149,9 @@ describe.skipIf(!isThere)('simulation requests', () => {
         });
       await says(cancelled, 'begun');
       await says(killed, 'one');
-      const endless = await submit({ commands: 'yes "it goes on and on"', timeout });
+      // More than is kept; then it only waits, since a flood without an end takes a processor until then.
+      const flood = 'yes "it goes on and on" | head -c 8388608; sleep 600';
+      const endless = await submit({ commands: flood, timeout });
       await server.kill();
       await server.restart();
       const params = { requestId: cancelled };

@@ -15,7 +15,7 @@ import type { KeptSender } from './kept-sender.ts';
 import type { MachineFiles } from './machine-files.ts';
 import { createPersistence, type Persistence } from './persistence.ts';
 import { cleanRunDirectories } from './run-directories.ts';
-import type { ShipLimits } from './shipper.ts';
+import type { ShipLimits } from './ship-limits.ts';
 
 const cleanMs = 3_600_000;
 const stopPatienceMs = 2_000;

@@ -17,7 +17,7 @@ import { ensureGuardian } from './guardian-process.ts';
 import { createHttpAgentApi, type HttpAgentApi } from './http-api.ts';
 import { createMachines, type Machines } from './machines.ts';
 import { createRemoteLease, secondsUp } from './lease.ts';
-import { shipLimits } from './shipper.ts';
+import { shipLimits } from './ship-limits.ts';
 
 const helloRetryMs = 1_000;
 const newsRetryMs = 1_000;

@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   machineRequestOf,
@@ -22,33 +22,14 @@ import {
   type Run,
   type RunEnd,
 } from '@vmo/execution';
+import { Brake } from './brake.ts';
 import { createComparison, type Comparison } from './comparison.ts';
 import { readCut, writeCut, type Cut } from './cut.ts';
 import { LeaseLostError } from './lease-lost.ts';
 import { createMiddle, roomOf, type Middle } from './middle.ts';
 import { createRolling, type Rolling } from './rolling.ts';
+import type { ShipLimits } from './ship-limits.ts';
 import { bytesInWords } from './words.ts';
-
-export interface ShipLimits {
-  /** Output that waits in the spool: above it the job is stopped until no more than `lowWaterBytes` wait. */
-  highWaterBytes: number;
-  lowWaterBytes: number;
-  /** Of a longer log the first part and the last `tailBytes` are kept. */
-  maxLogBytes: number;
-  tailBytes: number;
-}
-
-/** Of a long log the end matters more than the middle, and the beginning most: this much of it is its end. */
-const maxTailBytes = 64 * 1024 * 1024;
-
-export function shipLimits(highWaterBytes: number, maxLogBytes: number): ShipLimits {
-  return {
-    highWaterBytes,
-    lowWaterBytes: Math.floor(highWaterBytes / 4),
-    maxLogBytes,
-    tailBytes: Math.min(maxTailBytes, Math.floor(maxLogBytes / 2)),
-  };
-}
 
 export interface ShipperOptions {
   job: ClaimedJob;
@@ -90,29 +71,23 @@ function shareOut(room: number, left: Offsets): Offsets {
   return tails;
 }
 
-/** At most this often it is looked how much waits in the spool. */
-const balanceMs = 100;
-
 /**
  * Brings the output of one run from its spool into the log, at once and in order: while one append is under way the
- * next gathers. Stops the job when the log cannot keep up, and leaves out the middle of a log that is too long.
+ * next gathers. Leaves out the middle of a log that is too long.
  */
 export class Shipper {
   readonly #options: ShipperOptions;
   readonly #reader: SpoolReader;
-  readonly #suspendedFile: string;
   #run: Run | null = null;
   #offsets: Offsets;
   #ended: Ended | null = null;
   #changed = false;
   #lettingGo = false;
   #wake: () => void = () => undefined;
-  #balanced = 0;
-  #balancing: Promise<void> | null = null;
-  #closed = false;
-  #suspended: { since: number } | null = null;
   /** Only the last part of what comes now is kept: it is stored at the end. */
   #full = false;
+  /** null: a console that is behind is no reason to stop a whole machine. */
+  readonly #brake: Brake | null;
   readonly #comparison: Comparison;
   readonly #rolling: Rolling | null = null;
   readonly #middle: Middle | null = null;
@@ -121,7 +96,6 @@ export class Shipper {
     const { directory, mask, note, job } = options;
     this.#options = options;
     this.#offsets = job.offsets;
-    this.#suspendedFile = join(directory, 'suspended');
     this.#reader = new SpoolReader(directory, {
       streams: streamsOf(job),
       mask,
@@ -132,6 +106,14 @@ export class Shipper {
       },
     });
     const { ref, api, limits, insist } = options;
+    this.#brake = isOwnMachine(job)
+      ? null
+      : new Brake({
+          ...{ directory, limits, note },
+          waiting: async () => totalBytes(await this.sizes()) - totalBytes(this.#offsets),
+          isFull: () => this.#full,
+          isOver: () => this.#ended !== null || this.#lettingGo,
+        });
     const reader = this.#reader;
     const comparison = createComparison({ ref, directory, api, reader, insist, note });
     this.#comparison = comparison;
@@ -150,13 +132,13 @@ export class Shipper {
   async follow(run: Run): Promise<Ended | null> {
     const { directory } = this.#options;
     this.#run = run;
-    if (await runDirectoryExists(this.#suspendedFile)) this.#suspended = { since: Date.now() };
+    await this.#brake?.take();
     const stopWatching = watchDirectory(directory, (name) => {
       // The wrapper's files are none of ours: the run tells of its end.
       if (name !== null && !SpoolStream.safeParse(name).success) return;
       this.#changed = true;
       this.#wake();
-      this.#balance(run);
+      this.#brake?.balance(run);
     });
     void run.ended.then(async (end) => {
       this.#ended = { end, sizes: await this.sizes() };
@@ -168,7 +150,7 @@ export class Shipper {
         this.#changed = false;
         const last = this.#ended;
         const hasShipped = await this.#shipNext(last);
-        this.#balance(run);
+        this.#brake?.balance(run);
         if (hasShipped) continue;
         if (last) return last;
         if (this.#lettingGo) return null;
@@ -176,8 +158,7 @@ export class Shipper {
       }
     } finally {
       stopWatching();
-      // A cockpit that goes leaves no job standing.
-      if (this.#suspended && !this.#ended) await this.#resume(run, 'the cockpit ends').catch(() => undefined);
+      if (!this.#ended) await this.#brake?.release(run);
     }
   }
 
@@ -247,8 +228,7 @@ export class Shipper {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    await this.#balancing;
+    await this.#brake?.close();
     await this.#reader.close();
   }
 
@@ -349,57 +329,6 @@ export class Shipper {
     const missing = (totalBytes(to) - totalBytes(from)).toLocaleString('en');
     const words = `${missing} bytes with ${lines.toLocaleString('en')} lines are left out here: the log is above its limit of ${bytesInWords(limits.maxLogBytes)}`;
     return { from, to, words };
-  }
-
-  /** Stops the job when too much waits in the spool, and lets it go on when it does not any more. */
-  #balance(run: Run): void {
-    // A console that is behind is no reason to stop a whole machine.
-    if (isOwnMachine(this.#options.job)) return;
-    // Above the limit nothing waits to be stored before the end: nothing is there to stop the job for.
-    if (this.#full && !this.#suspended && !run.unfetched) return;
-    if (this.#closed || this.#balancing || Date.now() - this.#balanced < balanceMs) return;
-    this.#balanced = Date.now();
-    this.#balancing = this.#weigh(run)
-      // The spool cannot be looked at now; whoever reads it says why.
-      .catch(() => undefined)
-      .finally(() => {
-        this.#balancing = null;
-      });
-  }
-
-  async #weigh(run: Run): Promise<void> {
-    const { limits } = this.#options;
-    const unstored = this.#full ? 0 : totalBytes(await this.sizes()) - totalBytes(this.#offsets);
-    const waiting = unstored + (run.unfetched?.() ?? 0);
-    if (this.#suspended) {
-      const why = this.#full
-        ? 'the log is near its limit, and no more is stored before the end'
-        : 'the log has caught up';
-      if (waiting <= limits.lowWaterBytes) await this.#resume(run, why);
-    } else if (waiting > limits.highWaterBytes && !this.#ended && !this.#lettingGo) {
-      await this.#suspend(run, waiting);
-    }
-  }
-
-  async #suspend(run: Run, waiting: number): Promise<void> {
-    // First the marker: whoever finds it lets the job go on.
-    await writeFile(this.#suspendedFile, '', { mode: 0o600 });
-    if (!(await run.suspend())) {
-      await rm(this.#suspendedFile, { force: true });
-      return;
-    }
-    this.#suspended = { since: Date.now() };
-    this.#options.note(
-      `stopped (SIGSTOP): ${bytesInWords(waiting)} of output wait to be stored; it goes on when the log has caught up`,
-    );
-  }
-
-  async #resume(run: Run, why: string): Promise<void> {
-    const since = this.#suspended?.since ?? Date.now();
-    this.#suspended = null;
-    await run.resume();
-    await rm(this.#suspendedFile, { force: true });
-    this.#options.note(`goes on (SIGCONT) after ${((Date.now() - since) / 1000).toFixed(1)} s: ${why}`);
   }
 
   async #untilChanged(): Promise<void> {

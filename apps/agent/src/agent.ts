@@ -19,6 +19,8 @@ import type { ShipLimits } from './ship-limits.ts';
 
 const cleanMs = 3_600_000;
 const stopPatienceMs = 2_000;
+/** Of renewals that fail one after another, so many are told once. */
+const repeatWords = 60;
 
 export interface AgentLogger {
   info(details: object, message: string): void;
@@ -96,6 +98,8 @@ export function createAgent(options: AgentOptions): Agent {
   let mayHaveMore = false;
   let renewing: Promise<void> | null = null;
   let renewAgain: NodeJS.Timeout | undefined;
+  /** Renewals that failed since the last that did not. */
+  let failures = 0;
   const timers: NodeJS.Timeout[] = [];
   const idlers = new Set<() => void>();
 
@@ -188,7 +192,10 @@ export function createAgent(options: AgentOptions): Agent {
     renewing ??= renewOnce()
       .catch((error: unknown) => {
         if (isRefused(error) || stopped) return;
-        logger.warn({ err: error }, 'the lease was not renewed; trying again soon');
+        // Tried twice a second or so: what is wrong is said once, and again now and then.
+        if (failures % repeatWords === 0)
+          logger.warn({ err: error, failures }, 'the lease was not renewed; trying again until it is');
+        failures += 1;
         clearTimeout(renewAgain);
         renewAgain = setTimeout(() => void renew(), times.renewMs / 20);
       })
@@ -202,6 +209,7 @@ export function createAgent(options: AgentOptions): Agent {
     const left = (await options.machineFiles?.left()) ?? [];
     const answer = await api.renew({ capacity: await options.capacity(), leaving, left });
     for (const jobId of answer.cancelled) attempts.get(jobId)?.cancel();
+    failures = 0;
     draining = answer.draining;
     claim();
     options.kept?.send(answer.wanted);

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { createClient, type Client } from '@vmo/client';
-import { agentContractVersion, type AgentCapacity, type FreePlaces } from '@vmo/contract';
+import { agentContractVersion, type FreePlaces } from '@vmo/contract';
 import { connect, type Database } from '@vmo/db';
-import type { TestServer } from '@vmo/testkit';
+import { largeCapacity, type TestServer } from '@vmo/testkit';
 import { sql, type Kysely } from 'kysely';
 import type { Bench, Part } from './bench.ts';
 import { startServer } from './jobs.ts';
@@ -16,17 +16,7 @@ const free: FreePlaces = {
   ...{ jobs: places, vms: 0, requests: 0 },
   ...{ cpus: null, memoryMib: null, machines: null },
 };
-const capacity: AgentCapacity = {
-  slots: { jobs: places, vms: 0, requests: 0 },
-  ...{
-    cpus: 64,
-    memoryMib: 65_536,
-    accelerators: [],
-    images: [],
-    fetchesImages: false,
-    imageCacheBytes: null,
-  },
-};
+const capacity = largeCapacity({ jobs: places });
 
 async function fill(db: Kysely<Database>, count: number): Promise<void> {
   await sql`

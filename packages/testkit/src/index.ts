@@ -9,6 +9,7 @@ export {
   type FakeQmpConnection,
 } from './fake-qmp.ts';
 export { startFaultProxy, type FaultProxy } from './fault-proxy.ts';
+export { largeCapacity } from './large-capacity.ts';
 export { noiseDigests, seededRandom, type Digest, type NoiseStream } from './noise.ts';
 export { noiseCommand, type NoiseOptions } from './noise-command.ts';
 export { startTestAgent, type TestAgent, type TestAgentOptions } from './agent.ts';

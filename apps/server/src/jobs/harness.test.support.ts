@@ -6,7 +6,6 @@ import {
   CodedError,
   isFinal,
   type AgentApi,
-  type AgentCapacity,
   type FreePlaces,
   type JobId,
   type Job,
@@ -22,7 +21,7 @@ import {
   probeCgroups,
   type Strategy,
 } from '@vmo/execution';
-import { temporaryDirectory, testDatabase } from '@vmo/testkit';
+import { largeCapacity, temporaryDirectory, testDatabase } from '@vmo/testkit';
 import type { Kysely } from 'kysely';
 import { createAgents, planLease } from '../agents/index.ts';
 import { createHosts } from '../hosts/index.ts';
@@ -65,6 +64,8 @@ export interface Cockpit extends AsyncDisposable {
   /** The cockpit's own words. */
   systemLines(jobId: JobId): Promise<string[]>;
   audits(jobId: JobId, action: string): Promise<number>;
+  /** Whether the stored log was found equal to what was written, also where a part of it is not kept. */
+  isVerified(jobId: JobId): Promise<boolean>;
 }
 
 /** The jobs domain on a real database with a real agent, as server.ts puts them together. */
@@ -91,20 +92,9 @@ export async function startCockpit(
     hostShell: { run: refuse },
     environment: {},
   });
-  const maxConcurrentJobs = options.maxConcurrentJobs ?? 10;
   const lease = planLease(30_000, 5_000);
   const agents = createAgents({ db, lease });
-  const capacity: AgentCapacity = {
-    slots: { jobs: maxConcurrentJobs, vms: 50, requests: 4 },
-    ...{
-      cpus: 64,
-      memoryMib: 65_536,
-      accelerators: [],
-      images: [],
-      fetchesImages: false,
-      imageCacheBytes: null,
-    },
-  };
+  const capacity = largeCapacity({ jobs: options.maxConcurrentJobs ?? 10, vms: 50, requests: 4 });
   const agentId = await agents.helloHere(agentName, { version: 'test', capacity });
   const jobs = createJobs({
     db,
@@ -212,6 +202,14 @@ export async function startCockpit(
         .where('action', '=', action)
         .execute();
       return rows.length;
+    },
+    async isVerified(jobId) {
+      const row = await db
+        .selectFrom('jobs')
+        .select('log_verified')
+        .where('id', '=', jobId)
+        .executeTakeFirstOrThrow();
+      return row.log_verified;
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };

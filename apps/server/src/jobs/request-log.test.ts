@@ -57,16 +57,16 @@ async function logOf(files: Record<string, string>, places: readonly LogPlace[])
   return all;
 }
 
+const output = { stdout: 'one\n', stderr: '', command: '$ echo one\nexit 0\n' };
+/** Of the command before its output, and of its exit code behind it. */
+const placesOf = (begin: { boot: number }, end: { stdout: number; boot: number }): LogPlace[] => [
+  { command: 11, stdout: 0, stderr: 0, ...begin },
+  { command: 18, stderr: 0, ...end },
+];
+
 it('words stand at their place between the bytes of output and console, however late they are read', async () => {
-  const files = {
-    ...{ boot: 'booted\nPower down\n', stdout: 'one\n', stderr: '' },
-    command: '$ echo one\nexit 0\n',
-  };
-  const places = [
-    { command: 11, stdout: 0, stderr: 0, boot: 7 },
-    { command: 18, stdout: 4, stderr: 0, boot: 7 },
-  ];
-  expect(await logOf(files, places)).toEqual([
+  const files = { ...output, boot: 'booted\nPower down\n' };
+  expect(await logOf(files, placesOf({ boot: 7 }, { stdout: 4, boot: 7 }))).toEqual([
     'boot: booted\n',
     'command: $ echo one\n',
     'stdout: one\n',
@@ -76,12 +76,8 @@ it('words stand at their place between the bytes of output and console, however 
 });
 
 it('a place within a character of the console, and one behind the end of the output, keep nothing back', async () => {
-  const files = { boot: 'boot é\n', stdout: 'one\n', stderr: '', command: '$ echo one\nexit 0\n' };
-  const places = [
-    { command: 11, stdout: 0, stderr: 0, boot: 6 },
-    { command: 18, stdout: 400, stderr: 0, boot: 8 },
-  ];
-  expect(await logOf(files, places)).toEqual([
+  const files = { ...output, boot: 'boot é\n' };
+  expect(await logOf(files, placesOf({ boot: 6 }, { stdout: 400, boot: 8 }))).toEqual([
     'boot: boot ',
     'command: $ echo one\n',
     'boot: é\n',

@@ -1,15 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { createAgent, heldForEver, shipLimits, type Agent } from '@vmo/agent';
-import {
-  CodedError,
-  isVmLive,
-  type AgentCapacity,
-  type OperationId,
-  type Vm,
-  type VmId,
-  type VmOperation,
-} from '@vmo/contract';
+import { CodedError, isVmLive, type OperationId, type Vm, type VmId, type VmOperation } from '@vmo/contract';
 import type { Database } from '@vmo/db';
 import { createExecutionManager, type Strategy } from '@vmo/execution';
 import {
@@ -19,7 +11,7 @@ import {
   type Driver,
   type HostCapabilities,
 } from '@vmo/hypervisor';
-import { temporaryDirectory, testDatabase } from '@vmo/testkit';
+import { largeCapacity, temporaryDirectory, testDatabase } from '@vmo/testkit';
 import type { Kysely } from 'kysely';
 import { pino } from 'pino';
 import { createAgents, planLease } from '../agents/index.ts';
@@ -94,17 +86,7 @@ export async function startDatacenter(options: {
     dryRun: false,
   };
   const configDirectory = join(home.path, 'vm_configs');
-  const capacity: AgentCapacity = {
-    slots: { jobs: 10, vms: options.slots ?? 50, requests: 4 },
-    ...{
-      cpus: 64,
-      memoryMib: options.memoryMib ?? 65_536,
-      accelerators: [],
-      images: [],
-      fetchesImages: false,
-      imageCacheBytes: null,
-    },
-  };
+  const capacity = largeCapacity({ jobs: 10, vms: options.slots ?? 50, requests: 4 }, options.memoryMib);
 
   async function assemble() {
     const parts = new AsyncDisposableStack();

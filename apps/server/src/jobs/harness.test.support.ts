@@ -1,9 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { createAgent, heldForEver, shipLimits, type Agent, type ShipLimits } from '@vmo/agent';
 import {
-  CodedError,
   isFinal,
   type AgentApi,
   type FreePlaces,
@@ -23,15 +21,12 @@ import {
 } from '@vmo/execution';
 import { largeCapacity, temporaryDirectory, testDatabase } from '@vmo/testkit';
 import type { Kysely } from 'kysely';
-import { createAgents, planLease } from '../agents/index.ts';
-import { createHosts } from '../hosts/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { createBus, type Bus } from '../kernel/bus.ts';
-import { createWorkspaces } from '../workspaces/index.ts';
-import { createJobs, type Jobs } from './index.ts';
+import { agentName, assembleJobs } from './assembled.test.support.ts';
+import type { Jobs } from './index.ts';
 
 export const owner: Actor = { name: 'owner', sessionId: null, address: '127.0.0.1' };
-export const agentName = 'test';
 /** So many places for commands, and nothing else. */
 export const freeJobs = (jobs: number): FreePlaces => ({
   ...{ jobs, vms: 0, requests: 0 },
@@ -40,7 +35,6 @@ export const freeJobs = (jobs: number): FreePlaces => ({
 const mib = 1024 * 1024;
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const refuse = () => Promise.reject(new CodedError('HOST_UNREACHABLE', 'there are no hosts here'));
 
 export interface Cockpit extends AsyncDisposable {
   db: Kysely<Database>;
@@ -85,28 +79,9 @@ export async function startCockpit(
   const db = options.db ?? stack.use(await testDatabase()).db;
   const bugs: unknown[] = [];
   const bus = createBus((error) => bugs.push(error));
-  const hosts = createHosts({ db, reach: { test: refuse, trust: refuse } });
-  const workspaces = createWorkspaces({
-    db,
-    findHost: hosts.get,
-    hostShell: { run: refuse },
-    environment: {},
-  });
-  const lease = planLease(30_000, 5_000);
-  const agents = createAgents({ db, lease });
-  const capacity = largeCapacity({ jobs: options.maxConcurrentJobs ?? 10, vms: 50, requests: 4 });
-  const agentId = await agents.helloHere(agentName, { version: 'test', capacity });
-  const jobs = createJobs({
-    db,
-    bus,
-    agents,
-    workspaces,
-    hosts,
-    terminals: { screen: () => Promise.resolve(null), input: refuse, resize: refuse, openExternally: refuse },
-    defaultDirectory: home.path,
-    artifactsDirectory: join(home.path, 'artifacts'),
-    eventRetentionDays: 30,
-    secretsKey: randomBytes(32),
+  const { jobs, agent: ofAgent } = await assembleJobs({
+    ...{ db, bus, home: home.path },
+    capacity: largeCapacity({ jobs: options.maxConcurrentJobs ?? 10, vms: 50, requests: 4 }),
     onMarksError: (error) => {
       if (!isDatabaseUnavailable(error)) bugs.push(error);
     },
@@ -128,11 +103,8 @@ export async function startCockpit(
   async function startAgent(): Promise<Agent> {
     await stopAgent();
     agent = createAgent({
-      name: agentName,
-      capacity: () => Promise.resolve(capacity),
-      api: jobs.agentApi({ id: agentId, name: agentName, isHere: true, images: [], bringsUpTo: 0 }),
+      ...ofAgent,
       lease: heldForEver,
-      times: lease,
       execution,
       runsDirectory,
       defaultDirectory: home.path,

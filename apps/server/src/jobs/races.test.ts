@@ -1,7 +1,8 @@
 import { CodedError, finalJobStatuses, JobId, type Job, type RunOutcome } from '@vmo/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../kernel/ids.ts';
-import { agentName, freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
+import { agentName } from './assembled.test.support.ts';
+import { freeJobs, owner, startCockpit, type Cockpit } from './harness.test.support.ts';
 
 let cockpit: Cockpit;
 

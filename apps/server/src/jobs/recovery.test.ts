@@ -6,14 +6,8 @@ import { createExecutionManager, createLocalStreamStrategy, createProcessTable }
 import { processesOfJob, temporaryDirectory, until } from '@vmo/testkit';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  agentName,
-  freeJobs,
-  owner,
-  startCockpit,
-  untilLogged,
-  type Cockpit,
-} from './harness.test.support.ts';
+import { agentName } from './assembled.test.support.ts';
+import { freeJobs, owner, startCockpit, untilLogged, type Cockpit } from './harness.test.support.ts';
 
 /** Writes numbered lines, slowly enough that something can happen meanwhile. */
 const counting = (lines: number) =>

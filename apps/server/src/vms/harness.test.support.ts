@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { createAgent, heldForEver, shipLimits, type Agent } from '@vmo/agent';
 import { CodedError, isVmLive, type OperationId, type Vm, type VmId, type VmOperation } from '@vmo/contract';
@@ -14,12 +13,10 @@ import {
 import { largeCapacity, temporaryDirectory, testDatabase } from '@vmo/testkit';
 import type { Kysely } from 'kysely';
 import { pino } from 'pino';
-import { createAgents, planLease } from '../agents/index.ts';
-import { createHosts } from '../hosts/index.ts';
-import { createJobs, type Jobs } from '../jobs/index.ts';
+import { assembleJobs } from '../jobs/assembled.test.support.ts';
+import type { Jobs } from '../jobs/index.ts';
 import type { Actor } from '../kernel/actor.ts';
 import { createBus, type Bus, type Facts } from '../kernel/bus.ts';
-import { createWorkspaces } from '../workspaces/index.ts';
 import { createVms, type Hypervisor, type Vms } from './index.ts';
 
 export const owner: Actor = { name: 'owner', sessionId: null, address: '127.0.0.1' };
@@ -93,37 +90,16 @@ export async function startDatacenter(options: {
     const bus = createBus((error) => {
       throw error;
     });
-    const hosts = createHosts({ db, reach: { test: refuse, trust: refuse } });
-    const workspaces = createWorkspaces({
-      db,
-      findHost: hosts.get,
-      hostShell: { run: refuse },
-      environment: {},
-    });
-    const lease = planLease(30_000, 5_000);
-    const agents = createAgents({ db, lease });
-    const agentId = await agents.helloHere('test', { version: 'test', capacity });
-    const jobs = createJobs({
-      ...{ db, bus, workspaces, hosts, agents },
-      terminals: {
-        screen: () => Promise.resolve(null),
-        input: refuse,
-        resize: refuse,
-        openExternally: refuse,
-      },
-      defaultDirectory: home.path,
-      artifactsDirectory: join(home.path, 'artifacts'),
-      eventRetentionDays: 30,
-      secretsKey: randomBytes(32),
+    const { jobs, agent: ofAgent } = await assembleJobs({
+      ...{ db, bus, home: home.path, capacity },
       onMarksError: () => undefined,
     });
     parts.defer(jobs.stop);
     const vms = createVms({ db, bus, jobs, hypervisor, configDirectory, ladder: {}, logger: quiet });
     parts.defer(vms.stop);
     const agent: Agent = createAgent({
-      ...{ name: 'test', lease: heldForEver, times: lease, environment: {}, cancelGraceMs: 1_000 },
-      capacity: () => Promise.resolve(capacity),
-      api: jobs.agentApi({ id: agentId, name: 'test', isHere: true, images: [], bringsUpTo: 0 }),
+      ...ofAgent,
+      ...{ lease: heldForEver, environment: {}, cancelGraceMs: 1_000 },
       defaultDirectory: null,
       execution: createExecutionManager([options.strategy(driver)]),
       runsDirectory: join(home.path, 'runs'),

@@ -106,10 +106,14 @@ describe('lines of a log', () => {
     expect((await lines(id, { streams: 'stderr', last: 1 })).lines).toMatchObject([
       { text: 'err', style: '\u001b[0;38;5;1m' },
     ]);
+    // What turned it on is kept no more.
+    const { lastSeq } = await cockpit.jobs.get(id);
+    const ofLog = cockpit.db.deleteFrom('job_events').where('job_id', '=', id);
+    await ofLog.where('seq', '<', Math.floor(lastSeq / 2)).execute();
+    expect(await styleOf('299999', { number: 300_001 })).toBe(orange);
     // Of a log that was stored before styles were followed, as far as it is read.
     await cockpit.db.updateTable('job_events').set({ style: null }).where('job_id', '=', id).execute();
-    expect(await styleOf('150000', { number: 150_002 })).toBe('');
-    expect(await styleOf('777', { number: 779 })).toBe(orange);
+    expect(await styleOf('299999', { number: 300_001 })).toBe('');
   });
 
   it('are open while they have not ended', async () => {

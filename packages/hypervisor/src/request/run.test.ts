@@ -211,7 +211,7 @@ describe('a simulation request', () => {
       expect(panicked.progress.at(-1)?.commands.map(({ status }) => status)).toEqual(['done', 'failed']);
       expect(await silent.end).toMatchObject({
         kind: 'failed',
-        reason: words(/^the guest was not ready within 12 s, as no runner answered; /),
+        reason: words(/^the guest was not ready within 12 s \(VMO_BOOT_TIMEOUT\), as no runner answered; /),
       });
       expect(await leftInStorage()).toEqual([]);
     },

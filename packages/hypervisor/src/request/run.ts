@@ -254,7 +254,7 @@ export class RequestRun implements Run {
       words === null ? 'and its serial console is silent' : `the last lines of its console: ${words}`;
     const by = request.channel === null ? '' : ` by ${request.channel}, which was asked for`;
     this.#fail(
-      `the guest was not ready within ${request.readySeconds} s, as no runner answered${by}; ${said}`,
+      `the guest was not ready within ${request.readySeconds} s (VMO_BOOT_TIMEOUT), as no runner answered${by}; ${said}`,
     );
   }
 

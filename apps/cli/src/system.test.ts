@@ -15,13 +15,16 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-const nobody = { url: 'http://127.0.0.1:1', token: 'x' };
+/** Nobody listens there; and it is none of the ports, as 1, that fetch does not even try. */
+const nobody = { url: 'http://127.0.0.1:2', token: 'x' };
 
 describe('an error is one clear sentence on stderr, with a code that says what kind it is', () => {
   it('3 where no server answers, with what to do', async () => {
     const ended = await vmo(nobody, ['jobs']);
     expect(ended).toMatchObject({ code: 3, stdout: '' });
-    expect(ended.stderr).toMatch(/^vmo: http:\/\/127\.0\.0\.1:1 cannot be reached.*\n.*VMO_URL/);
+    expect(ended.stderr).toMatch(
+      /^vmo: http:\/\/127\.0\.0\.1:2 cannot be reached.*\n.*VMO_URL.*To start a server here: vmo up/,
+    );
   });
 
   it('4 with a wrong token and with none, and says where it came from', async () => {

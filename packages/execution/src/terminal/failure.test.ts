@@ -186,7 +186,8 @@ test('a command that is over before anybody could look it up has its exit record
   const late: ProcessTable = {
     ...table,
     async find(pid) {
-      if (pid !== process.pid) await until('its end', async () => !(await lives(table, pid)));
+      // Until its parent has noticed: before that it can still be looked up.
+      if (pid !== process.pid) await until('its end', async () => (await table.find(pid)) === null);
       return table.find(pid);
     },
   };

@@ -134,7 +134,8 @@ async function ask(socketDirectory: string): Promise<'up' | 'starting' | 'away'>
   } catch (error) {
     return error instanceof pg.DatabaseError ? 'starting' : 'away';
   } finally {
-    await client.end().catch(() => undefined);
+    // A server that ends in the middle of the greeting may leave it without an answer for ever.
+    await Promise.race([client.end().catch(() => undefined), delay(1_000, undefined, { ref: false })]);
   }
 }
 

@@ -45,6 +45,8 @@ async function load(
     });
   }
   let lost = 0;
+  // What asks meanwhile how far they are would be part of the load.
+  await delay(at + seconds * 1000 - Date.now());
   for (const [index, job] of jobs.entries()) {
     const { logBytes } = await ended(server, job);
     lost += Math.abs(bytes * ((seconds * 1000) / everyMs) - logBytes);

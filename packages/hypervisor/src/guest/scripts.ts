@@ -106,7 +106,8 @@ case "$SUBSYSTEM:$ACTION" in
     # The name comes a moment after the port, with the second message.
     read -r name < "/sys$DEVPATH/name" || exit 0
     port=/dev/virtio-ports/$name
-    ln -sf "../$(basename "$DEVPATH")" "$port"
+    # Told twice, it stays as it is: whoever opens it in between would find nothing there.
+    ln -s "../$(basename "$DEVPATH")" "$port" 2> /dev/null
     [ "$name" = org.qemu.guest_agent.0 ] && [ -x /bin/qemu-ga ] && mkdir /run/agent 2> /dev/null || exit 0
     qemu-ga -d -m virtio-serial -p "$port" -t /run -f /run/qemu-ga.pid -l /run/qemu-ga.log
     ;;

@@ -41,7 +41,19 @@ case \${1-} in
   --wait) _patience=300 ;;
   --by-*) _patience=300 _by=\${1#--by-} _asked=$_ports-asked ;;
 esac
-while [ ! -e "$_ports.artifacts" ] || [ ! -e "$_ports.ctl" ]; do
+# A link can be made anew, and be away for a moment: what it leads to is looked up once, and opened by that name.
+device_of() { # port, into _device
+  _device=$_ports.$1
+  _link=$(readlink "$_device") && _device=/dev/\${_link##*/}
+  [ -c "$_device" ]
+}
+have_devices() {
+  [ -e "$_ports.artifacts" ] && [ -e "$_ports.ctl" ] || return 1
+  device_of ctl && _ctl=$_device && device_of report && _report=$_device || return 1
+  device_of stdout && _stdout=$_device && device_of stderr && _stderr=$_device || return 1
+  device_of artifacts && _artifacts=$_device
+}
+until have_devices; do
   if [ -n "$_asked" ] && [ -e "$_asked.ctl" ]; then
     _ports=$_asked _asked=
     continue
@@ -51,8 +63,8 @@ while [ ! -e "$_ports.artifacts" ] || [ ! -e "$_ports.ctl" ]; do
   sleep 0.1 2>/dev/null || sleep 1
 done
 # Each can be opened only once: a second runner ends here.
-exec 3<"$_ports.ctl" || exit 1
-exec 4>>"$_ports.stdout" 5>>"$_ports.stderr" 6>>"$_ports.report" 7>>"$_ports.artifacts" || exit 1
+exec 3<"$_ctl" || exit 1
+exec 4>>"$_stdout" 5>>"$_stderr" 6>>"$_report" 7>>"$_artifacts" || exit 1
 
 say() {
   read -r _up _rest </proc/uptime
@@ -78,9 +90,7 @@ done
 
 # How much went through a port: the kernel counts it, or dd says how much it copied. Not every dd does.
 [ -d /sys/kernel/debug/virtio-ports ] || mount -t debugfs none /sys/kernel/debug 2>/dev/null
-counter_of() {
-  _link=$(readlink "$_ports.$1") && echo "/sys/kernel/debug/virtio-ports/\${_link##*/}"
-}
+_counters=/sys/kernel/debug/virtio-ports
 sent() { # by the counter $1, into _n; a dash: it is not told
   _n=-
   [ -r "$1" ] || return 0
@@ -100,7 +110,7 @@ copied() { # by the counter $1, which stood at $2; or by the words in the file $
     case $_word in byte | bytes) _n=$_number ;; esac
   done <"$3"
 }
-_stdout=$(counter_of stdout) _stderr=$(counter_of stderr) _artifacts=$(counter_of artifacts)
+_stdout=$_counters/\${_stdout##*/} _stderr=$_counters/\${_stderr##*/} _artifacts=$_counters/\${_artifacts##*/}
 
 # What the plan is made of.
 _stop=1 _sync= _left=0

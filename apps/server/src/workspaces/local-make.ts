@@ -45,10 +45,15 @@ interface Call {
 async function openNameless(text: string): Promise<FileHandle> {
   const path = join(tmpdir(), `vmo-${randomUUID()}`);
   const file = await open(path, 'wx+', 0o600);
-  await unlink(path);
-  // At a place of its own: where it is read as it stands, it is read from the beginning.
-  await file.write(text, 0);
-  return file;
+  try {
+    await unlink(path);
+    // At a place of its own: where it is read as it stands, it is read from the beginning.
+    await file.write(text, 0);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 function runMake({ directory, makefile, environment, args, lastMakefile }: Call): Promise<MakeResult> {

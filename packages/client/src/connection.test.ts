@@ -15,7 +15,7 @@ interface Ask {
   cut(): void;
 }
 
-test('whoever watches jobs reads them when the server has begun to tell, once per connection', async () => {
+async function listen() {
   const http = createServer();
   const io = new Server<ClientEvents>(http);
   http.listen(0, '127.0.0.1');
@@ -28,7 +28,12 @@ test('whoever watches jobs reads them when the server has begun to tell, once pe
     });
   });
   const asked = (count: number) => vi.waitFor(() => asks[count - 1] ?? expect.fail('not asked yet'));
-  const connection = connectJobs({ baseUrl: `http://127.0.0.1:${String(port)}` });
+  return { io, asks, asked, baseUrl: `http://127.0.0.1:${String(port)}` };
+}
+
+test('whoever watches jobs reads them when the server has begun to tell, once per connection', async () => {
+  const { io, asks, asked, baseUrl } = await listen();
+  const connection = connectJobs({ baseUrl });
   try {
     const ignore = (): void => undefined;
     const [first, second, stopped] = [vi.fn(), vi.fn(), vi.fn()];
@@ -49,6 +54,27 @@ test('whoever watches jobs reads them when the server has begun to tell, once pe
     expect(second).toHaveBeenCalledTimes(1);
     expect(stopped).not.toHaveBeenCalled();
     expect(asks).toHaveLength(2);
+  } finally {
+    connection.close();
+    await io.close();
+  }
+});
+
+test('a server that does not acknowledge on a connection that stands is asked again', async () => {
+  const { io, asks, asked, baseUrl } = await listen();
+  const connection = connectJobs({ baseUrl, timeoutMs: 200 });
+  try {
+    const begun = vi.fn();
+    const stop = connection.watchJobs(() => undefined, begun);
+    await asked(1);
+    const second = await asked(2);
+    expect(begun).not.toHaveBeenCalled();
+    second.acknowledge();
+    await vi.waitFor(() => expect(begun).toHaveBeenCalledTimes(1));
+    stop();
+    await asked(3); // that nobody watches any more
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(asks).toHaveLength(3);
   } finally {
     connection.close();
     await io.close();

@@ -190,10 +190,14 @@ export function connectJobs(options: ConnectionOptions): JobsConnection {
   }
 
   function beginWatching(): void {
+    const { id } = socket;
     watch(true).then(
       () => [...begunListeners].forEach((tell) => tell()),
-      // The connection went away meanwhile: the next one asks again.
-      () => undefined,
+      (error: unknown) => {
+        // A connection that went away meanwhile: the next one asks again.
+        const isStanding = socket.id === id && socket.connected;
+        if (isStanding && watchers > 0 && error instanceof UnreachableError) beginWatching();
+      },
     );
   }
 

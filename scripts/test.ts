@@ -231,8 +231,11 @@ async function playwright(args: string[]): Promise<Tally> {
 /** All of it in two parts: the second one measures, and has the machine to itself. */
 async function e2e(args: string[]): Promise<Tally> {
   if (args.length > 0) return playwright(args);
-  const stories = await playwright(['--project=stories']);
-  const timed = await playwright(['--project=timed']);
+  // Each leaves what it has to show of its failures in a folder of its own.
+  const project = (name: string) =>
+    playwright([`--project=${name}`, '--output', path.join('test-results', name)]);
+  const stories = await project('stories');
+  const timed = await project('timed');
   return {
     passed: stories.passed + timed.passed,
     failed: stories.failed + timed.failed,

@@ -85,6 +85,28 @@ test('a row changes in place, and no other moves', async ({ cockpit, server }) =
   expect((await places()).slice(1, 4)).toEqual(moved.slice(0, 3));
 });
 
+test('a job that comes while the list is read is not lost from it', async ({ cockpit, server }) => {
+  await finished(server, await submit(server, { command: ': there before' }));
+  await expect(rowOf(cockpit, 'there before')).toBeVisible();
+  const [answer, go] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
+  await cockpit.route('**/api/v1/jobs?*', async (route) => {
+    const response = await route.fetch();
+    answer.resolve(undefined);
+    await go.promise;
+    await route.fulfill({ response });
+  });
+  const isRead = cockpit.waitForResponse('**/api/v1/jobs?*');
+  await history(cockpit).getByRole('button', { name: 'Refresh the history' }).click();
+  await answer.promise;
+  await finished(server, await submit(server, { command: ': came meanwhile' }));
+  await expect(rowOf(cockpit, 'came meanwhile')).toContainText('done');
+  go.resolve(undefined);
+  await isRead;
+  await cockpit.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
+  await expect(rowOf(cockpit, 'came meanwhile')).toContainText('done');
+  await expect(rowOf(cockpit, 'there before')).toBeVisible();
+});
+
 test('without the server the history says so and what to do, and comes back', async ({ cockpit, server }) => {
   await finished(server, await submit(server, { command: 'echo before it went away' }));
   await expect(rowOf(cockpit, 'before it went away')).toBeVisible();

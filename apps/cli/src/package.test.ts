@@ -32,7 +32,7 @@ import {
   type Recipe,
   type ScriptEnd,
 } from './recipes.test.support.ts';
-import { environmentFor, vmo } from './vmo.test.support.ts';
+import { checkoutProgram, environmentFor, vmo } from './vmo.test.support.ts';
 
 const run = promisify(execFile);
 const home = join(import.meta.dirname, '..');
@@ -86,7 +86,9 @@ describe('the package', () => {
     const files = await readdir(join(installed, '@vmo', 'cli'), { recursive: true });
     expect(files.sort()).toEqual(['bin', 'bin/vmo.js', 'build', 'build/vmo.js', 'package.json']);
     const { version } = JSON.parse(await readFile(join(home, 'package.json'), 'utf8')) as { version: string };
-    expect((await vmo(null, ['--version'], { program })).stdout).toBe(`${version}\n`);
+    // Nothing is built in a checkout: its program runs the sources.
+    for (const one of [program, checkoutProgram])
+      expect((await vmo(null, ['--version'], { program: one })).stdout).toBe(`${version}\n`);
   });
 
   it('runs a command over REST and socket, and ends with its code', async () => {

@@ -119,6 +119,12 @@ const skeleton: readonly CpioEntry[] = [
   { name: 'dev/console', kind: 'character-device', major: 5, minor: 1 },
   file('init', scripts.init),
   file('etc/hotplug', scripts.hotplug),
+  file('etc/fstab', scripts.fstab),
+  directory('etc/dev'),
+  ...scripts.deviceFolders.map((name) => directory(`etc/dev/${name}`)),
+  ...Object.entries(scripts.deviceLinks).map(([name, target]): CpioEntry => {
+    return { name: `etc/dev/${name}`, kind: 'link', target };
+  }),
   file('etc/udhcpc', scripts.udhcpc),
   // Where busybox's acpid looks for what to do when the power button is pressed.
   file('etc/acpi/PWRF/00000080', scripts.powerButton),

@@ -21,6 +21,8 @@ class JobHistoryState {
   #dueAt = $state(0);
   #atTop = true;
   #asked = 0;
+  /** Jobs that were told of since the list was asked for: its answer may not have them yet. */
+  #told = new Set<JobId>();
 
   /** Live rows and the poll that catches what they missed, until stopped. */
   start(): () => void {
@@ -62,6 +64,7 @@ class JobHistoryState {
   /** Reads the first page again; rows further down and rows being read stay where they are. */
   async refresh(): Promise<void> {
     const asked = ++this.#asked;
+    this.#told.clear();
     this.loading = true;
     this.#dueAt = Date.now() + pollEveryMs;
     try {
@@ -105,41 +108,45 @@ class JobHistoryState {
 
   showHeld(): void {
     if (this.held.length > 0) {
-      this.rows = [...this.held, ...this.rows];
+      this.rows = newestFirst([...this.held, ...this.rows]);
       this.held = [];
     }
   }
 
   #merge(page: Job[], nextBefore: JobId | null): void {
-    const ids = page.map(({ id }) => id);
-    const oldest = ids.at(-1);
-    const first = this.rows[0];
-    if (!first || !oldest || nextBefore === null) {
-      this.rows = ids;
-      this.held = [];
-      this.#nextBefore = nextBefore;
-      return;
-    }
-    // Ids sort by time: what is older than this page was read before and stays.
-    const kept = this.rows.filter((id) => id < oldest);
-    const touches = this.rows.some((id) => id >= oldest);
-    const fresh = touches && !this.#atTop ? ids.filter((id) => id > first) : [];
-    this.held = fresh;
-    this.rows = [...ids.filter((id) => !fresh.includes(id)), ...(touches ? kept : [])];
-    if (!touches || kept.length === 0) this.#nextBefore = nextBefore;
+    const oldest = page.at(-1)?.id;
+    const isWhole = oldest === undefined || nextBefore === null;
+    const told = [...this.#told].filter((id) => isWhole || id > oldest);
+    // What is older than this page was read before and stays, unless jobs in between are not known.
+    const touches = oldest !== undefined && this.rows.some((id) => id >= oldest);
+    const older = touches && !isWhole ? this.rows.filter((id) => id < oldest) : [];
+    const all = newestFirst([...page.map(({ id }) => id), ...told, ...older]);
+    const [first] = this.rows;
+    const isReading = first !== undefined && touches && !this.#atTop;
+    this.held = isReading ? all.filter((id) => id > first) : [];
+    this.rows = isReading ? all.filter((id) => id <= first) : all;
+    if (older.length === 0) this.#nextBefore = nextBefore;
   }
 
   #arrive(job: Job): void {
     jobs.putLive(job);
-    if (!this.loaded || this.rows.includes(job.id) || this.held.includes(job.id)) return;
-    if (!matches(job, view.filter)) return;
-    const first = this.rows[0];
-    // Older than what is shown: it belongs to a page that is not loaded, or one that the next refresh brings.
-    if (first && job.id < first) return;
-    if (this.#atTop) this.rows = [job.id, ...this.rows];
-    else this.held = [job.id, ...this.held].sort().reverse();
+    const { id } = job;
+    if (!matches(job, view.filter)) {
+      this.#told.delete(id);
+      return;
+    }
+    this.#told.add(id);
+    if (!this.loaded || this.rows.includes(id) || this.held.includes(id)) return;
+    const last = this.rows.at(-1);
+    // Of a page that is not read yet.
+    if (last && id < last && this.hasOlder) return;
+    if (this.#atTop) this.rows = newestFirst([...this.rows, id]);
+    else this.held = newestFirst([...this.held, id]);
   }
 }
+
+/** Ids sort by time. */
+const newestFirst = (ids: readonly JobId[]): JobId[] => [...new Set(ids)].sort().reverse();
 
 function matches(job: Job, filter: HistoryFilter): boolean {
   return (

@@ -1,6 +1,7 @@
 import { maxBatchSize, type BatchId, type Job, type RequestId, type SimulationRequest } from '@vmo/contract';
 import { commandsLine } from '../request-words.ts';
 import { api, connection } from './api.ts';
+import { createNewest } from './newest.ts';
 import { asError } from './session.svelte.ts';
 
 /** Many of a batch change at once: it is read again at most this often, in milliseconds. */
@@ -20,6 +21,7 @@ export class RequestBatch {
   loaded = $state(false);
   error: Error | null = $state.raw(null);
   #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #newest = createNewest();
   #ids = new Set<RequestId>();
 
   constructor(id: BatchId) {
@@ -41,12 +43,15 @@ export class RequestBatch {
   async read(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    const isNews = this.#newest.ask();
     try {
       const { requests } = await api.call('listRequests', { query: { batch: this.id, limit: maxBatchSize } });
+      if (!isNews()) return;
       this.list = requests.toReversed();
       this.#ids = new Set(requests.map(({ uuid }) => uuid));
       this.error = null;
     } catch (error) {
+      if (!isNews()) return;
       this.error = asError(error);
     }
     this.loaded = true;
@@ -69,7 +74,8 @@ export class RequestBatch {
   });
 
   #changed(job: Job): void {
-    if (!this.#ids.has(job.id)) return;
+    // Before they are known, any may be one of them, and newer than the answer that is on its way.
+    if (this.loaded && !this.#ids.has(job.id)) return;
     this.list = this.list.map((one) =>
       one.uuid === job.id
         ? { ...one, status: job.status, message: job.reason, exit_code: job.exitCode }

@@ -222,7 +222,7 @@ export class RequestList {
         cancel_requested: job.cancelRequested,
         timeline: { ...known.timeline, finished_at: job.finishedAt },
       });
-    if (this.loaded) this.#reading ??= setTimeout(() => void this.read(), readPause);
+    this.#reading ??= setTimeout(() => void this.read(), readPause);
   }
 
   #query() {

@@ -8,7 +8,7 @@ const faults = {
   testTimeout: process.env.VMO_TEST_FAULTS === 'long' ? 86_400_000 : 300_000,
 };
 /** Of these the time goes by in leases and timeouts, and no figure is asked of them but those. */
-const waiting = ['agents', 'damage', 'disk-full', 'processes', 'storage-full'].map(
+const waiting = ['agents', 'damage', 'disk-full', 'postgres-away', 'processes', 'storage-full'].map(
   (name) => `tests/faults/${name}.test.ts`,
 );
 
@@ -19,8 +19,8 @@ export default defineConfig({
     // Real Postgres, sshd and make on a busy machine; a test that hangs still ends.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Most tests wait: for processes, guests, the disk. A test takes about 0.6 of a processor, and there are two.
-    maxWorkers: 3,
+    // Most tests wait: for processes, guests, the disk. A test takes about half a processor, and there are two.
+    maxWorkers: 4,
     projects: [
       {
         test: {

@@ -176,7 +176,9 @@ describe.each(places)('%s', (_name, create) => {
   });
 
   it('says which processes outlive the command', async () => {
-    const spec = build('setsid sleep 300 >/dev/null 2>&1 & echo $!');
+    // Until setsid has become sleep, it has its own name.
+    const named = 'until [ "$(cat /proc/$!/comm)" = sleep ]; do sleep 0.01; done';
+    const spec = build(`setsid sleep 300 >/dev/null 2>&1 & ${named}; echo $!`);
     const run = await place.strategy().start(spec);
     const end = await run.ended;
     const pid = Number(await readSpool(spec));

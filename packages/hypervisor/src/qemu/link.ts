@@ -1,10 +1,11 @@
-import { isAlive, type ProcessIdentity, type ProcessTable } from '@vmo/execution';
+import { isAlive, signalProcess, type ProcessIdentity, type ProcessTable } from '@vmo/execution';
 import { DriverError, type MachineStatus } from '../driver.ts';
 import type { QmpEventOf } from '../qmp/command.ts';
 import { isQmpEvent, type Execute } from '../qmp/command.ts';
 import type { QmpEvent } from '../qmp/messages.ts';
 import { startQmpMonitor } from '../qmp/monitor.ts';
 import type { RunState } from '../qmp/schema.generated.ts';
+import { ticksAsleep } from './asleep.ts';
 import { toDriverError, type Talk } from './talk.ts';
 import { within } from '../within.ts';
 
@@ -51,6 +52,10 @@ export function createLink(options: LinkOptions): Link {
   let shutdown: QmpEventOf<'SHUTDOWN'>['data'] | null = null;
   let known: 'running' | 'paused' = 'running';
   let closed = false;
+  /** A panic is about to end it. */
+  let isLeaving = false;
+  /** What its threads had used when they were all found asleep, though it was about to end. */
+  let asleep: number | null = null;
   let unreachable = setTimeout(() => become('silent'), openMs);
 
   function become(next: MachineStatus): void {
@@ -63,10 +68,26 @@ export function createLink(options: LinkOptions): Link {
   const alive = () => isAlive(table, identity);
 
   async function look(): Promise<void> {
-    if (closed || (await alive())) return;
+    if (closed) return;
+    if (await alive()) {
+      endHung();
+      return;
+    }
     // Its last words may still be on their way to us.
     await within(monitor.ended, lastWordsMs);
     finish();
+  }
+
+  /**
+   * QEMU 7.2 may wait for itself for ever when it is asked something at the moment in which it ends: it has closed its
+   * disks by then, and nothing else will end it.
+   */
+  function endHung(): void {
+    const before = asleep;
+    asleep = shutdown !== null && status === 'silent' ? ticksAsleep(identity.pid) : null;
+    if (asleep === null || asleep !== before) return;
+    options.onError(new Error(`QEMU of ${options.id} hung when it was about to end, and was killed`));
+    signalProcess(identity.pid, 'SIGKILL');
   }
 
   function finish(): void {
@@ -87,10 +108,13 @@ export function createLink(options: LinkOptions): Link {
     if (isQmpEvent(event, 'SHUTDOWN')) shutdown = event.data;
     // A guest that was reset has not shut down, though it may have been about to.
     if (isQmpEvent(event, 'RESET')) shutdown = null;
+    if (isQmpEvent(event, 'GUEST_PANICKED')) isLeaving = event.data.action === 'poweroff';
+    else if (isQmpEvent(event, 'RESET')) isLeaving = false;
     for (const listener of [...listeners]) listener(event);
     options.onEvent(event);
     if (!['STOP', 'RESUME', 'RESET', 'SUSPEND', 'WAKEUP', 'GUEST_PANICKED'].includes(event.event)) return;
-    if (options.isHeldUp()) return;
+    // One that is about to end is left in peace, see above.
+    if (options.isHeldUp() || isLeaving) return;
     refresh(true).catch(() => undefined); // told by what the monitor tells of itself
   }
 

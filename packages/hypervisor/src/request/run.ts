@@ -332,7 +332,7 @@ export class RequestRun implements Run {
     const panic = this.#panic.look();
     if (panic !== null) return failed(`the guest's kernel panicked while ${this.#where()}: ${panic}`);
     const said = await lastWords(join(spec.directory, 'qemu.log'));
-    if (end.exitCode !== 0)
+    if (end.exitCode !== 0 && !this.#hasPanicked)
       return failed(`QEMU ended with exit code ${end.exitCode}: ${said ?? 'it said nothing'}`);
     const console = await lastWords(join(spec.directory, 'boot'));
     const what = this.#hasPanicked ? "the guest's kernel panicked" : 'the machine ended';

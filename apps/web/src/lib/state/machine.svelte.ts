@@ -37,6 +37,7 @@ export class Machine {
   operationsError: Error | null = $state.raw(null);
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #newest = createNewest();
+  readonly #newestSnapshots = createNewest();
 
   constructor(id: VmId) {
     this.id = id;
@@ -57,15 +58,20 @@ export class Machine {
       vms.onDeleted((id) => {
         if (id === this.id) this.gone = true;
       }),
-      vmsConnection.onLive(() => this.#readSoon()),
+      // What was told before, nobody here has heard.
+      vmsConnection.onLive(() => this.#readAll()),
     ];
-    void this.read();
-    void this.readOperations();
-    void this.readSnapshots();
+    if (!vmsConnection.isLive) this.#readAll();
     return () => {
       clearTimeout(this.#timer);
       stops.forEach((stop) => stop());
     };
+  }
+
+  #readAll(): void {
+    void this.read();
+    void this.readOperations();
+    void this.readSnapshots();
   }
 
   async read(): Promise<void> {
@@ -100,10 +106,14 @@ export class Machine {
   }
 
   async readSnapshots(): Promise<void> {
+    const isNews = this.#newestSnapshots.ask();
     try {
-      this.snapshots = (await api.call('listSnapshots', { params: { vmId: this.id } })).snapshots;
+      const { snapshots } = await api.call('listSnapshots', { params: { vmId: this.id } });
+      if (!isNews()) return;
+      this.snapshots = snapshots;
       this.snapshotError = null;
     } catch (error) {
+      if (!isNews()) return;
       this.snapshotError = asError(error);
     }
   }

@@ -36,16 +36,15 @@ class Vms {
     this.#isUsed = true;
     vmsConnection.on('vm:status', (vm) => this.#arrive(vm));
     vmsConnection.on('vm:event', (event) => {
-      if (event.type === 'deleted') this.#forget(event.vmId);
-      else if (event.type === 'operation') this.#operation(event.operation);
+      if (event.type === 'deleted') {
+        this.#touched.add(event.vmId);
+        this.#forget(event.vmId);
+      } else if (event.type === 'operation') this.#operation(event.operation);
     });
-    let first = true;
-    vmsConnection.onLive(() => {
-      if (!first) void this.load();
-      first = false;
-    });
+    // What was told before, nobody here has heard.
+    vmsConnection.onLive(() => void this.load());
     vmsConnection.connect();
-    void this.load();
+    if (!vmsConnection.isLive) void this.load();
   }
 
   get(id: VmId): VmSummary | undefined {

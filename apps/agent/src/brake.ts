@@ -51,14 +51,11 @@ export class Brake {
       });
   }
 
-  /** A cockpit that goes leaves no job standing. */
-  async release(run: Run): Promise<void> {
-    if (this.#suspended) await this.#resume(run, 'the cockpit ends').catch(() => undefined);
-  }
-
-  async close(): Promise<void> {
+  /** Looks no more, and leaves nothing standing: neither a job when the cockpit goes, nor what outlives its command. */
+  async release(run: Run, why: string): Promise<void> {
     this.#closed = true;
     await this.#looking;
+    if (this.#suspended) await this.#resume(run, why).catch(() => undefined);
   }
 
   async #weigh(run: Run): Promise<void> {

@@ -158,7 +158,7 @@ export class Shipper {
       }
     } finally {
       stopWatching();
-      if (!this.#ended) await this.#brake?.release(run);
+      await this.#brake?.release(run, this.#ended ? 'the command has ended' : 'the cockpit ends');
     }
   }
 
@@ -228,7 +228,6 @@ export class Shipper {
   }
 
   async close(): Promise<void> {
-    await this.#brake?.close();
     await this.#reader.close();
   }
 

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { VmOperation } from '@vmo/contract';
 import { startTestServer, until, type TestServer } from '@vmo/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startInTerminal, vmo } from './vmo.test.support.ts';
@@ -130,9 +131,10 @@ describe('in a terminal', () => {
 describe('a console', () => {
   it('types into a machine and shows what it answers, until the escape key; the machine runs on', async () => {
     const made = await vmo(server, ['vm', 'try', '-o', 'json']);
-    expect(made.stderr).toBe('');
-    const { vms } = await server.client.call('listVms', {});
-    const name = vms.find(({ status }) => status !== 'stopped')?.name ?? '';
+    expect(made).toMatchObject({ code: 0, stderr: '' });
+    const started = (JSON.parse(made.stdout) as VmOperation[]).at(-1);
+    expect(started?.result).toMatch(/ is running$/);
+    const name = started?.vmName ?? '';
     const terminal = startInTerminal(server, ['vm', 'console', name]);
     // A guest that is emulated on a busy machine boots slowly.
     await terminal.shows('vmo:~# ', 90_000);

@@ -206,8 +206,8 @@ Examples:
   command.action(async (name: string, options: CreateOptions) => {
     const cli = cliOf(world, command);
     const body = await toNewVm(cli, name, options);
-    const { vm: made, operation } = await cli.client().call('createVm', { body });
-    await waitForOperations(cli, [operation], true);
+    const { vm: made } = await cli.client().call('createVm', { body });
+    await waitForAll(cli, made, true);
     if (cli.output === 'table' && !options.start) await cli.print(`To start it: vmo vm start ${made.name}`);
   });
 }
@@ -294,6 +294,12 @@ function addClone(vm: Command, world: World): void {
   });
 }
 
+/** A machine that is to start at once is made and then started: both have been asked for. */
+async function waitForAll(cli: Cli, { id: vmId }: Pick<VmSummary, 'id'>, isWaiting: boolean): Promise<void> {
+  const { operations } = await cli.client().call('listVmOperations', { params: { vmId } });
+  await waitForOperations(cli, operations.toReversed(), isWaiting);
+}
+
 function addTry(vm: Command, world: World): void {
   const command = vm
     .command('try')
@@ -305,8 +311,8 @@ function addTry(vm: Command, world: World): void {
     .addHelpText('after', examples('vmo vm try'));
   command.action(async (options: { wait: boolean }) => {
     const cli = cliOf(world, command);
-    const { vm: made, operation } = await cli.client().call('tryVm');
-    await waitForOperations(cli, [operation], options.wait);
+    const { vm: made } = await cli.client().call('tryVm');
+    await waitForAll(cli, made, options.wait);
     if (cli.output === 'table') await cli.print(`To look at it: vmo vm console ${made.name}`);
   });
 }

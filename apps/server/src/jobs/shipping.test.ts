@@ -271,7 +271,9 @@ describe('a job that writes faster than is stored', () => {
       limits: { highWaterBytes: mib, lowWaterBytes: mib / 4 },
       cancelGraceMs: 500,
     });
-    const { id } = await cockpit.run('echo ready; while [ ! -e on ]; do sleep 0.02; done; yes');
+    const { id } = await cockpit.run(
+      'echo ready; while [ ! -e on ]; do sleep 0.02; done; while :; do head -c 50000 /dev/zero; done',
+    );
     await untilLogged(cockpit, id, 'ready');
     {
       await using lock = await holdLog(id);
@@ -355,6 +357,24 @@ describe('a job on a host', () => {
     const words = await cockpit.systemLines(id);
     expect(words).toContainEqual(expect.stringMatching(/^stopped \(SIGSTOP\): 2(\.\d)? MiB of output wait/));
     expect(words).toContainEqual(expect.stringMatching(/: the log has caught up$/));
+  });
+
+  it('leaves nothing stopped when its command ends at that moment', async () => {
+    const { id, there, comes, end } = await startThere({
+      limits: { highWaterBytes: mib, lowWaterBytes: mib / 4 },
+    });
+    {
+      await using lock = await holdLog(id);
+      expect(lock.held).toBe(true);
+      await comes(Buffer.alloc(2 * mib, 'line\n'));
+      await until('the stop', () => there.isStopped);
+      there.unfetched = mib;
+      end();
+    }
+    expect(await cockpit.when(id)).toMatchObject({ status: 'done', logState: 'verified' });
+    expect(there.isStopped).toBe(false);
+    expect(await exists(join(cockpit.runsDirectory, id, 'suspended'))).toBe(false);
+    expect(await cockpit.systemLines(id)).toContainEqual(expect.stringMatching(/: the command has ended$/));
   });
 
   it('takes no more of the disk here than what is still to be stored', async () => {

@@ -19,8 +19,8 @@ export default defineConfig({
     // Real Postgres, sshd and make on a busy machine; a test that hangs still ends.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    // Most tests wait: for processes, guests, the disk. A test takes about half a processor, and there are two.
-    maxWorkers: 4,
+    // Most tests wait: for processes, guests, the disk. A test takes about 0.6 of a processor, and there are two.
+    maxWorkers: 3,
     projects: [
       {
         test: {

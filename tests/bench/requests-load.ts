@@ -1,7 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { BatchId, NewRequest, RequestId } from '@vmo/contract';
+import type { BatchId, JobId, NewRequest, RequestId } from '@vmo/contract';
+import { smallGuestBanner, smallGuestKernelArguments } from '@vmo/hypervisor';
 import { openFilesOf, processesOfJobs, startTestServer, type TestServer } from '@vmo/testkit';
 import type { Bench, Part } from './bench.ts';
 import { machineOf, plainToReady, requestEnded, requestOf, submitRequest } from './request-support.ts';
@@ -20,20 +21,27 @@ const submitMany = (server: TestServer, count: number, request: Omit<NewRequest,
     body: { ...request, vm_names: [vmName], commands: Array.from({ length: count }, () => request.commands) },
   });
 
-/** A machine of its own, as a person starts one. */
+/** A machine of its own, as a person starts one; until its guest has booted, since that takes a whole processor. */
 async function startMachine(server: TestServer, name: string): Promise<void> {
   const { vm } = await server.client.call('createVm', {
     body: {
       ...{ name, memoryMib: 128, start: true },
-      boot: { from: 'kernel', kernel: `${vmName}.kernel`, initrd: `${vmName}.initrd`, append: 'quiet' },
+      boot: {
+        ...{ from: 'kernel', kernel: `${vmName}.kernel`, initrd: `${vmName}.initrd` },
+        append: smallGuestKernelArguments,
+      },
     },
   });
   for (;;) {
     const now = await server.client.call('getVm', { params: { vmId: vm.id } });
-    if (now.vm.status === 'running') return;
     if (now.vm.status === 'crashed') throw new Error(`${name} crashed: ${now.vm.reason ?? ''}`);
-    await delay(100);
+    if (now.vm.jobId && (await consoleOf(server, now.vm.jobId)).includes(smallGuestBanner)) return;
+    await delay(500);
   }
+}
+
+async function consoleOf(server: TestServer, jobId: JobId): Promise<string> {
+  return (await server.client.download('getLog', { params: { jobId }, query: { stream: 'boot' } })).text();
 }
 
 async function timeOf(work: () => Promise<unknown>): Promise<number> {
